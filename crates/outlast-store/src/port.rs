@@ -1,0 +1,139 @@
+//! The `Store` port and the capabilities beside it.
+
+use std::sync::Arc;
+
+use outlast_object::{Id, ObjectKind, ObjectName};
+
+use crate::StoreError;
+
+/// One object in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectInfo {
+    /// The object's id; all zero for the config.
+    pub id: Id,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A place that keeps objects.
+///
+/// Adapters do not retry; the `Retry` decorator does, for errors that
+/// [`StoreError::is_retryable`] names. All methods may be called from many threads at once.
+pub trait Store: Send + Sync {
+    /// The location for messages, without passwords.
+    fn location(&self) -> String;
+
+    /// How many operations at a time suit this store.
+    fn connections(&self) -> usize {
+        2
+    }
+
+    /// Prepares an empty store (folders, a remote repository). Existing content is left alone, and
+    /// preparing twice is no error.
+    fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Keeps `bytes` under `name`. On return they are durable: they survive a loss of power.
+    /// After an error or a crash the object is there whole or not at all.
+    /// The same bytes again succeed; other bytes under an existing name are
+    /// [`StoreError::AlreadyExists`].
+    fn write(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// The whole object. At most `outlast_object::bytes_max` bytes are read.
+    fn read(&self, name: &ObjectName) -> Result<Vec<u8>, StoreError>;
+
+    /// Exactly `length` bytes from `offset` on; fewer are [`StoreError::Truncated`].
+    fn read_range(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, StoreError>;
+
+    /// The object's size in bytes.
+    fn size(&self, name: &ObjectName) -> Result<u64, StoreError>;
+
+    /// Calls `visit` for every object of a kind, in no particular order. Files that do not have an
+    /// object's name are passed over. An empty or missing folder has no objects.
+    fn list(
+        &self,
+        kind: ObjectKind,
+        visit: &mut dyn FnMut(ObjectInfo),
+    ) -> Result<(), StoreError>;
+
+    /// Whether the object exists.
+    fn exists(&self, name: &ObjectName) -> Result<bool, StoreError> {
+        match self.size(name) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All objects of a kind, sorted by id.
+    fn list_all(&self, kind: ObjectKind) -> Result<Vec<ObjectInfo>, StoreError> {
+        let mut all = Vec::new();
+        self.list(kind, &mut |info| all.push(info))?;
+        all.sort_unstable();
+        Ok(all)
+    }
+}
+
+/// A store in which locks, and nothing else, can be removed.
+pub trait LockStore: Store {
+    /// Removes a lock. A lock that is not there is no error.
+    fn remove_lock(&self, id: &Id) -> Result<(), StoreError>;
+}
+
+/// A store in which everything can be removed. Backup code never gets one.
+pub trait Deletes: LockStore {
+    /// Removes an object. One that is not there is no error.
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError>;
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+    fn connections(&self) -> usize {
+        (**self).connections()
+    }
+    fn prepare(&self) -> Result<(), StoreError> {
+        (**self).prepare()
+    }
+    fn write(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        (**self).write(name, bytes)
+    }
+    fn read(&self, name: &ObjectName) -> Result<Vec<u8>, StoreError> {
+        (**self).read(name)
+    }
+    fn read_range(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, StoreError> {
+        (**self).read_range(name, offset, length)
+    }
+    fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
+        (**self).size(name)
+    }
+    fn list(
+        &self,
+        kind: ObjectKind,
+        visit: &mut dyn FnMut(ObjectInfo),
+    ) -> Result<(), StoreError> {
+        (**self).list(kind, visit)
+    }
+}
+
+impl<S: LockStore + ?Sized> LockStore for Arc<S> {
+    fn remove_lock(&self, id: &Id) -> Result<(), StoreError> {
+        (**self).remove_lock(id)
+    }
+}
+
+impl<S: Deletes + ?Sized> Deletes for Arc<S> {
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        (**self).delete(name)
+    }
+}
