@@ -22,7 +22,11 @@ pub struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     /// Hashes what will be read from `inner`.
     pub fn new(inner: R) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes_read: 0 }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            bytes_read: 0,
+        }
     }
 
     /// The number of bytes read so far.
@@ -32,7 +36,10 @@ impl<R: Read> HashingReader<R> {
 
     /// The hash of all that was read, and how many bytes that was.
     pub fn finish(self) -> (Id, u64) {
-        (Id::from_bytes(self.hasher.finalize().into()), self.bytes_read)
+        (
+            Id::from_bytes(self.hasher.finalize().into()),
+            self.bytes_read,
+        )
     }
 }
 
@@ -52,7 +59,10 @@ mod tests {
     #[test]
     fn known_digest_and_stream_agree() {
         let id = hash(b"abc");
-        assert_eq!(id.to_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            id.to_hex(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         let mut reader = HashingReader::new(&b"abc"[..]);
         io::copy(&mut reader, &mut io::sink()).unwrap();
         assert_eq!(reader.finish(), (id, 3));

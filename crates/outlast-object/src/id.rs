@@ -101,7 +101,13 @@ mod tests {
         let id = Id::from_bytes([0xab; 32]);
         assert_eq!(id.to_hex().parse(), Ok(id));
         assert_eq!(id.short(), "abababab");
-        for bad in ["", "ab", &"AB".repeat(32), &"zz".repeat(32), &"ab".repeat(33)] {
+        for bad in [
+            "",
+            "ab",
+            &"AB".repeat(32),
+            &"zz".repeat(32),
+            &"ab".repeat(33),
+        ] {
             assert!(bad.parse::<Id>().is_err(), "{bad}");
         }
     }

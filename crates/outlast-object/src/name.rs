@@ -78,8 +78,10 @@ pub struct ObjectName {
 
 impl ObjectName {
     /// The config of the repository.
-    pub const CONFIG: ObjectName =
-        ObjectName { kind: ObjectKind::Config, id: Id::from_bytes([0; Id::LEN]) };
+    pub const CONFIG: ObjectName = ObjectName {
+        kind: ObjectKind::Config,
+        id: Id::from_bytes([0; Id::LEN]),
+    };
 
     /// The object of this kind with this id. For the config the id is of no account.
     pub const fn new(kind: ObjectKind, id: Id) -> Self {
@@ -127,6 +129,9 @@ mod tests {
         assert_eq!(ObjectKind::from_folder("tmp"), None);
         let name = ObjectName::new(ObjectKind::Index, Id::from_bytes([2; 32]));
         assert_eq!(name.to_string(), format!("index/{}", "02".repeat(32)));
-        assert_eq!(ObjectName::new(ObjectKind::Config, Id::from_bytes([2; 32])), ObjectName::CONFIG);
+        assert_eq!(
+            ObjectName::new(ObjectKind::Config, Id::from_bytes([2; 32])),
+            ObjectName::CONFIG
+        );
     }
 }

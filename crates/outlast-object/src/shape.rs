@@ -92,7 +92,12 @@ pub fn check_shape(name: &ObjectName, bytes: &[u8]) -> Result<(), ShapeError> {
     let size = bytes.len() as u64;
     let (min, max) = (bytes_min(kind), bytes_max(kind));
     if size < min || size > max {
-        return Err(ShapeError::Size { kind, bytes: size, min, max });
+        return Err(ShapeError::Size {
+            kind,
+            bytes: size,
+            min,
+            max,
+        });
     }
     if kind != ObjectKind::Config {
         let found = hash(bytes);
@@ -112,10 +117,16 @@ fn check_pack(bytes: &[u8]) -> Result<(), ShapeError> {
     let mut length = [0; 4];
     length.copy_from_slice(&bytes[bytes.len() - 4..]);
     let header_bytes = u64::from(u32::from_le_bytes(length));
-    let fits = header_bytes >= HEADER_ENTRY_BYTES + ENVELOPE_BYTES
-        && header_bytes <= PACK_HEADER_BYTES_MAX
-        && header_bytes + 4 <= size;
-    if fits { Ok(()) } else { Err(ShapeError::PackHeader { header_bytes, bytes: size }) }
+    let possible = HEADER_ENTRY_BYTES + ENVELOPE_BYTES..=PACK_HEADER_BYTES_MAX;
+    let fits = possible.contains(&header_bytes) && header_bytes + 4 <= size;
+    if fits {
+        Ok(())
+    } else {
+        Err(ShapeError::PackHeader {
+            header_bytes,
+            bytes: size,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -138,11 +149,17 @@ fn check_key(bytes: &[u8]) -> Result<(), ShapeError> {
     if key.kdf != "scrypt" {
         return refuse("its key derivation is not scrypt".to_owned());
     }
-    let memory = key.n.checked_mul(128).and_then(|bytes| bytes.checked_mul(key.r));
+    let memory = key
+        .n
+        .checked_mul(128)
+        .and_then(|bytes| bytes.checked_mul(key.r));
     let bounded = memory.is_some_and(|bytes| bytes <= SCRYPT_MEMORY_BYTES_MAX);
     if !key.n.is_power_of_two() || key.n < 2 || key.r == 0 || !(1..=16).contains(&key.p) || !bounded
     {
-        return refuse(format!("scrypt parameters N={} r={} p={}", key.n, key.r, key.p));
+        return refuse(format!(
+            "scrypt parameters N={} r={} p={}",
+            key.n, key.r, key.p
+        ));
     }
     if key.salt.is_empty() || key.data.is_empty() {
         return refuse("salt or data is missing".to_owned());
@@ -168,20 +185,35 @@ mod tests {
         let bytes = [7; 100];
         assert_eq!(check(ObjectKind::Index, &bytes), Ok(()));
         let other = ObjectName::new(ObjectKind::Index, hash(b"other"));
-        assert!(matches!(check_shape(&other, &bytes), Err(ShapeError::Hash { .. })));
-        assert!(matches!(check(ObjectKind::Index, &[0; 31]), Err(ShapeError::Size { .. })));
+        assert!(matches!(
+            check_shape(&other, &bytes),
+            Err(ShapeError::Hash { .. })
+        ));
+        assert!(matches!(
+            check(ObjectKind::Index, &[0; 31]),
+            Err(ShapeError::Size { .. })
+        ));
         let long = vec![0; CONFIG_BYTES_MAX as usize + 1];
-        assert!(matches!(check(ObjectKind::Config, &long), Err(ShapeError::Size { .. })));
+        assert!(matches!(
+            check(ObjectKind::Config, &long),
+            Err(ShapeError::Size { .. })
+        ));
     }
 
     #[test]
     fn pack_header_length_must_fit() {
         let mut pack = vec![0; 200];
-        assert!(matches!(check(ObjectKind::Pack, &pack), Err(ShapeError::PackHeader { .. })));
+        assert!(matches!(
+            check(ObjectKind::Pack, &pack),
+            Err(ShapeError::PackHeader { .. })
+        ));
         pack[196..].copy_from_slice(&69u32.to_le_bytes());
         assert_eq!(check(ObjectKind::Pack, &pack), Ok(()));
         pack[196..].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(matches!(check(ObjectKind::Pack, &pack), Err(ShapeError::PackHeader { .. })));
+        assert!(matches!(
+            check(ObjectKind::Pack, &pack),
+            Err(ShapeError::PackHeader { .. })
+        ));
     }
 
     #[test]
@@ -195,7 +227,10 @@ mod tests {
             key(32768, 8, 1 << 30, "scrypt"),
             b"garbage".to_vec(),
         ] {
-            assert!(matches!(check(ObjectKind::Key, &bad), Err(ShapeError::KeyFile(_))));
+            assert!(matches!(
+                check(ObjectKind::Key, &bad),
+                Err(ShapeError::KeyFile(_))
+            ));
         }
     }
 }

@@ -1,1 +1,13 @@
-//! x
+//! What is backed up: file trees, streams and commands; and putting them back.
+//!
+//! The port is [`Source`]: a tree of directories whose entries are listed, looked at and opened one
+//! by one, so that neither a large directory nor a large tree needs much memory.
+//!
+//! Invariants: this crate knows nothing of repositories; whatever is read may change or vanish while
+//! it is read, and that is an error of the one entry, not of the whole.
+
+mod error;
+mod port;
+
+pub use error::SourceError;
+pub use port::{Content, Found, Place, Source};

@@ -54,11 +54,7 @@ pub trait Store: Send + Sync {
 
     /// Calls `visit` for every object of a kind, in no particular order. Files that do not have an
     /// object's name are passed over. An empty or missing folder has no objects.
-    fn list(
-        &self,
-        kind: ObjectKind,
-        visit: &mut dyn FnMut(ObjectInfo),
-    ) -> Result<(), StoreError>;
+    fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError>;
 
     /// Whether the object exists.
     fn exists(&self, name: &ObjectName) -> Result<bool, StoreError> {
@@ -117,11 +113,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
         (**self).size(name)
     }
-    fn list(
-        &self,
-        kind: ObjectKind,
-        visit: &mut dyn FnMut(ObjectInfo),
-    ) -> Result<(), StoreError> {
+    fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError> {
         (**self).list(kind, visit)
     }
 }

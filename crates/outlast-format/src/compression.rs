@@ -1,0 +1,171 @@
+//! Compression of blobs and documents with zstd.
+
+use std::str::FromStr;
+
+use zstd::zstd_safe;
+
+use crate::FormatError;
+
+/// How much effort goes into compression; restic's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Compression {
+    /// Data blobs are not compressed; documents and trees are.
+    Off,
+    /// A good ratio at good speed.
+    #[default]
+    Auto,
+    /// As fast as possible.
+    Fastest,
+    /// Better than `auto`, slower.
+    Better,
+    /// As small as possible, very slow.
+    Max,
+}
+
+impl Compression {
+    /// The zstd level; `None` for no compression.
+    pub const fn level(self) -> Option<i32> {
+        match self {
+            Compression::Off => None,
+            Compression::Fastest => Some(1),
+            Compression::Auto => Some(3),
+            Compression::Better => Some(7),
+            Compression::Max => Some(15),
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "off" => Compression::Off,
+            "auto" => Compression::Auto,
+            "fastest" => Compression::Fastest,
+            "better" => Compression::Better,
+            "max" => Compression::Max,
+            _ => {
+                return Err(format!(
+                    "invalid compression mode {text:?}, must be one of off, auto, fastest, better, max"
+                ));
+            }
+        })
+    }
+}
+
+/// A compressor whose memory is used again from blob to blob.
+pub struct Compressor {
+    inner: zstd::bulk::Compressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Compressor(..)")
+    }
+}
+
+fn failed(error: impl ToString) -> FormatError {
+    FormatError::Compression(error.to_string())
+}
+
+impl Compressor {
+    /// A compressor of this zstd level.
+    pub fn new(level: i32) -> Result<Self, FormatError> {
+        let inner = zstd::bulk::Compressor::new(level).map_err(failed)?;
+        Ok(Self {
+            inner,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// One frame with the content's size in its header and no checksum (the MAC does that).
+    pub fn compress(&mut self, plaintext: &[u8]) -> Result<Vec<u8>, FormatError> {
+        self.inner.compress(plaintext).map_err(failed)
+    }
+
+    /// The compressed bytes, or `None` where they would not be fewer.
+    pub fn compress_if_smaller(
+        &mut self,
+        plaintext: &[u8],
+    ) -> Result<Option<Vec<u8>>, FormatError> {
+        self.buffer.clear();
+        self.buffer
+            .reserve(zstd_safe::compress_bound(plaintext.len()));
+        let size = self
+            .inner
+            .compress_to_buffer(plaintext, &mut self.buffer)
+            .map_err(failed)?;
+        Ok((size < plaintext.len()).then(|| self.buffer[..size].to_vec()))
+    }
+}
+
+/// Memory that is reserved before the first byte was decompressed, whatever a header claims.
+const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Window that a frame may ask for: 2^27 bytes, as the `zstd` program accepts by default.
+const WINDOW_LOG_MAX: u32 = 27;
+
+/// Decompresses one or more frames of at most `bytes_max` bytes together. More is an error, and no
+/// more than that is ever held in memory, whatever the frame's header claims.
+pub fn decompress(compressed: &[u8], bytes_max: u64) -> Result<Vec<u8>, FormatError> {
+    use std::io::Read;
+
+    let too_large = |bytes| FormatError::TooLarge {
+        what: "compressed content",
+        bytes,
+        max: bytes_max,
+    };
+    let claimed = match zstd_safe::get_frame_content_size(compressed) {
+        Ok(Some(size)) if size > bytes_max => return Err(too_large(size)),
+        Ok(size) => size.unwrap_or(0),
+        Err(_) => return Err(failed("not a zstd frame")),
+    };
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).map_err(failed)?;
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(failed)?;
+    let mut plaintext = Vec::with_capacity(claimed.min(RESERVE_BYTES_MAX) as usize);
+    decoder
+        .take(bytes_max.saturating_add(1))
+        .read_to_end(&mut plaintext)
+        .map_err(failed)?;
+    if plaintext.len() as u64 > bytes_max {
+        return Err(too_large(plaintext.len() as u64));
+    }
+    Ok(plaintext)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_and_incompressible() {
+        let mut compressor = Compressor::new(3).unwrap();
+        let text = b"hello hello hello hello hello hello hello".repeat(10);
+        let small = compressor.compress_if_smaller(&text).unwrap().unwrap();
+        assert!(small.len() < text.len());
+        assert_eq!(decompress(&small, text.len() as u64).unwrap(), text);
+        assert_eq!(compressor.compress_if_smaller(b"ab").unwrap(), None);
+    }
+
+    #[test]
+    fn bombs_and_garbage_are_refused() {
+        let bomb = Compressor::new(3)
+            .unwrap()
+            .compress(&vec![0; 50_000_000])
+            .unwrap();
+        assert!(matches!(
+            decompress(&bomb, 1000),
+            Err(FormatError::TooLarge { .. })
+        ));
+        // A frame without its size in the header must stop at the limit as well.
+        let stream = zstd::stream::encode_all(&vec![0; 5_000_000][..], 3).unwrap();
+        assert!(matches!(
+            decompress(&stream, 1000),
+            Err(FormatError::TooLarge { .. })
+        ));
+        assert!(decompress(b"garbage", 1000).is_err());
+        assert!(decompress(&bomb[..bomb.len() - 1], 50_000_000).is_err());
+        assert!(decompress(b"", 1000).is_err());
+    }
+}
