@@ -1,0 +1,38 @@
+//! Small packages that the tests of metadata and of the mount need.
+
+use super::{find_on_path, is_root};
+use crate::process;
+
+/// A program, and the Debian package that has it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("fusermount3", "fuse3"),
+    ("setfattr", "attr"),
+    ("setfacl", "acl"),
+    ("setcap", "libcap2-bin"),
+];
+
+/// Installs what is missing, where we may. Elsewhere it says what to install.
+pub fn provide() -> Result<(), String> {
+    let missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| find_on_path(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        println!("fuse3, attr, acl and libcap2-bin are installed");
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !is_root() || find_on_path("apt-get").is_none() {
+        return Err(format!(
+            "these programs are missing; install the packages: {list}"
+        ));
+    }
+    println!("installing {list}");
+    process::show(process::command("apt-get", &["--quiet", "update"]))?;
+    let mut arguments = vec!["--quiet", "install", "--yes", "--no-install-recommends"];
+    arguments.extend(&missing);
+    let mut command = process::command("apt-get", &arguments);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    process::show(command)
+}
