@@ -26,12 +26,15 @@ fn code_of_row(line: &str) -> Option<u8> {
     first.trim().trim_matches('`').parse().ok()
 }
 
-/// The codes in the program's source: constants of type `u8` whose value is a number.
+/// The codes in the program's source: constants such as `LOCKED: u8 = 11;` and variants of an
+/// enumeration such as `Locked = 11,`.
 pub fn defined(source: &str) -> BTreeSet<u8> {
     source
         .lines()
-        .filter_map(|line| line.split_once(": u8 = "))
-        .filter_map(|(_, value)| value.trim_end_matches(';').parse().ok())
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .filter_map(|line| line.split_once(" = "))
+        .filter(|(name, _)| name.ends_with(": u8") || !name.trim().contains(' '))
+        .filter_map(|(_, value)| value.trim_end_matches([';', ',']).parse().ok())
         .collect()
 }
 
@@ -45,7 +48,7 @@ mod tests {
     fn a_code_that_is_not_documented_is_found() {
         let program = defined("pub const DONE: u8 = 0;\npub const LOCKED: u8 = 11;\n");
         assert!(check(&program, DOCUMENT).is_empty());
-        let more = defined("const A: u8 = 0;\nconst B: u8 = 11;\nconst C: u8 = 12;\n");
+        let more = defined("enum E {\n    A = 0,\n    B = 11,\n    C = 12,\n}\nlet other = 13;\n");
         assert_eq!(check(&more, DOCUMENT).len(), 1);
     }
 

@@ -20,7 +20,7 @@ use std::fmt;
 
 use crate::workspace::{self, SourceFile};
 
-pub use exit_codes::check as check_exit_codes;
+pub use exit_codes::{check as check_exit_codes, defined as defined_exit_codes};
 
 /// Something that is not as agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]

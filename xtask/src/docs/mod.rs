@@ -1,0 +1,89 @@
+//! `cargo xtask docs`: the documents say what the program does.
+//!
+//! The exit codes in the documents are those of the program, and the commands that the documents
+//! show are run, in a home folder made for them, with what they print compared.
+
+mod snippets;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::workspace::{self, SourceFile};
+use crate::{process, tidy};
+
+/// Where the program keeps its exit codes.
+const CODES_SOURCE_PREFIX: &str = "crates/outlast-cli/src/exit";
+
+/// Where the documents do.
+const CODES_DOCUMENT: &str = "docs/exit-codes.md";
+
+/// The task.
+pub fn run() -> Result<(), String> {
+    let problems = check_all(&built_program()?)?;
+    if problems.is_empty() {
+        println!("docs: the documents say what the program does");
+        return Ok(());
+    }
+    Err(problems.join("\n"))
+}
+
+/// Everything that is wrong with the documents, given the built program.
+fn check_all(program: &Path) -> Result<Vec<String>, String> {
+    let files = workspace::files()?;
+    let mut problems = exit_code_problems(&files);
+    for file in files.iter().filter(|file| file.has_extension("md")) {
+        problems.extend(snippets::check(file, program)?);
+    }
+    Ok(problems)
+}
+
+fn exit_code_problems(files: &[SourceFile]) -> Vec<String> {
+    let codes: BTreeSet<u8> = files
+        .iter()
+        .filter(|file| file.path.starts_with(CODES_SOURCE_PREFIX))
+        .flat_map(|file| tidy::defined_exit_codes(&file.text))
+        .collect();
+    let Some(document) = files.iter().find(|file| file.path == CODES_DOCUMENT) else {
+        return vec![format!("{CODES_DOCUMENT} is missing")];
+    };
+    if codes.is_empty() {
+        return vec![format!("no exit codes in {CODES_SOURCE_PREFIX}*")];
+    }
+    tidy::check_exit_codes(&codes, &document.text)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// The program beside this one in the target folder, else freshly built.
+///
+/// `cargo test --workspace` builds all programs before any test runs, so a test finds it there.
+fn built_program() -> Result<PathBuf, String> {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let beside = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("outlast"))
+        .find(|path| path.is_file());
+    if let Some(path) = beside {
+        return Ok(path);
+    }
+    process::show(process::cargo(&["build", "--package", "outlast-cli"]))?;
+    let path = workspace::root().join("target/debug/outlast");
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!("{} is not there after a build", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documents_say_what_the_program_does() {
+        let program = super::built_program().expect("the program is built");
+        let problems = super::check_all(&program).expect("the checks can run");
+        assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    }
+}
