@@ -160,6 +160,34 @@ impl Node {
         String::from_utf8_lossy(&self.name).into_owned()
     }
 
+    /// Whether all metadata, content and subtree are the same.
+    pub fn is_same(&self, other: &Node) -> bool {
+        let generic = |node: &Node| -> Vec<(String, String)> {
+            let attributes = node.generic_attributes.iter();
+            attributes
+                .map(|(name, value)| (name.clone(), value.get().to_owned()))
+                .collect()
+        };
+        self.name == other.name
+            && self.kind == other.kind
+            && self.mode == other.mode
+            && self.mtime.instant() == other.mtime.instant()
+            && self.atime.instant() == other.atime.instant()
+            && self.ctime.instant() == other.ctime.instant()
+            && (self.uid, self.gid) == (other.uid, other.gid)
+            && (&self.user, &self.group) == (&other.user, &other.group)
+            && (self.inode, self.device_id) == (other.inode, other.device_id)
+            && (self.size, self.links) == (other.size, other.links)
+            && self.link_target == other.link_target
+            && self.extended_attributes == other.extended_attributes
+            && self.device == other.device
+            && self.content == other.content
+            && self.subtree == other.subtree
+            && self.error == other.error
+            && (self.generic_attributes.is_empty() && other.generic_attributes.is_empty()
+                || generic(self) == generic(other))
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == NodeKind::Directory

@@ -90,6 +90,24 @@ impl PackBuilder {
         Ok(())
     }
 
+    /// Adds all blobs of another pack that is under construction.
+    pub fn absorb(&mut self, other: &PackBuilder) -> Result<(), FormatError> {
+        for blob in &other.blobs {
+            let sealed = other.bytes[blob.offset as usize..blob.end() as usize].to_vec();
+            let PackedBlob {
+                handle,
+                uncompressed_length,
+                ..
+            } = *blob;
+            self.push(&EncodedBlob {
+                handle,
+                sealed,
+                uncompressed_length,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Seals the header and gives the pack's bytes and the places of its blobs.
     pub fn finish(
         mut self,

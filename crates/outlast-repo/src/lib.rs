@@ -1,1 +1,40 @@
-//! x
+//! The engine: open, back up, restore, check, forget, prune and copy restic repositories.
+//!
+//! [`Repository`] is an opened repository: a store, a key and an index. The verbs are functions over
+//! it. Whatever runs long takes a [`Cancel`] and reports to an observer.
+//!
+//! Invariants: the reader trusts nothing, an index entry is a hint and every blob is checked against
+//! its id; the writer never removes anything, code that removes takes a `Deletes` explicitly; no
+//! snapshot is written before all that it needs is durable.
+
+mod backup;
+mod cancel;
+mod environment;
+mod error;
+mod index;
+mod index_load;
+mod index_writer;
+mod keys;
+mod locks;
+mod notice;
+mod pack_read;
+mod packer;
+mod repository;
+mod saver;
+mod trust;
+
+pub use backup::{
+    BackupObserver, BackupOptions, BackupOutcome, ChangeDetection, FileFacts, ItemChange,
+    ItemStatistics, NoObserver, ParentSnapshot, ScanTotals, backup, scan,
+};
+pub use cancel::Cancel;
+pub use environment::{Clock, Environment, SystemClock};
+pub use error::RepoError;
+pub use index::{BlobIndex, BlobLocation, PackNumber};
+pub use keys::{KeyInfo, NewKey, add_key, calibrate_scrypt, list_keys};
+pub use locks::{LockGuard, LockInfo, LockMode, STALE_LOCK_SECONDS, list_locks};
+pub use notice::{Notice, Notices, Silent};
+pub use pack_read::read_pack_header;
+pub use repository::{InitOptions, OpenOptions, Repository};
+pub use saver::{SaveStatistics, Saved, Saver, SaverOptions, with_saver};
+pub use trust::PackTrust;

@@ -1,0 +1,341 @@
+//! The blob index in memory: 48 bytes a blob, sorted, in 256 buckets by the first byte of the id.
+
+use std::collections::HashMap;
+
+use outlast_format::{BlobHandle, BlobKind, PackedBlob, SEAL_BYTES};
+use outlast_object::Id;
+
+/// Number of a pack within one index in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackNumber(pub u32);
+
+/// Where an index claims a blob to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobLocation {
+    /// The pack, as a number of the index.
+    pub pack: PackNumber,
+    /// The pack's id.
+    pub pack_id: Id,
+    /// The place in it.
+    pub blob: PackedBlob,
+}
+
+/// The top bit of the pack number tells trees from data.
+const TREE_BIT: u32 = 1 << 31;
+/// Entries added one by one are merged into the sorted buckets when there are this many.
+const FRESH_MAX: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    id: [u8; 32],
+    pack_and_kind: u32,
+    offset: u32,
+    length: u32,
+    uncompressed_length: u32,
+}
+
+impl Entry {
+    fn new(pack: PackNumber, blob: &PackedBlob) -> Self {
+        let kind = if blob.handle.kind == BlobKind::Tree {
+            TREE_BIT
+        } else {
+            0
+        };
+        Self {
+            id: *blob.handle.id.as_bytes(),
+            pack_and_kind: pack.0 | kind,
+            offset: blob.offset,
+            length: blob.length,
+            uncompressed_length: blob.uncompressed_length,
+        }
+    }
+
+    fn kind(&self) -> BlobKind {
+        if self.pack_and_kind & TREE_BIT == 0 {
+            BlobKind::Data
+        } else {
+            BlobKind::Tree
+        }
+    }
+
+    fn pack(&self) -> PackNumber {
+        PackNumber(self.pack_and_kind & !TREE_BIT)
+    }
+
+    fn blob(&self) -> PackedBlob {
+        PackedBlob {
+            handle: BlobHandle {
+                kind: self.kind(),
+                id: Id::from_bytes(self.id),
+            },
+            offset: self.offset,
+            length: self.length,
+            uncompressed_length: self.uncompressed_length,
+        }
+    }
+
+    fn sort_key(&self) -> (&[u8; 32], u32, u32) {
+        (&self.id, self.pack_and_kind, self.offset)
+    }
+}
+
+/// What the index as a whole says of one pack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PackFacts {
+    /// Index entries that name the pack.
+    pub entries: u32,
+    /// Where its last blob ends: where its header should begin.
+    pub blobs_end: u64,
+    /// Size that its sealed header should have.
+    pub header_bytes: u64,
+    /// Whether trees are among its blobs.
+    pub has_trees: bool,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    sorted: Vec<Entry>,
+    fresh: Vec<Entry>,
+}
+
+impl Bucket {
+    fn settle(&mut self) {
+        if !self.fresh.is_empty() {
+            self.sorted.append(&mut self.fresh);
+            self.sorted
+                .sort_unstable_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+            self.sorted.dedup();
+        }
+    }
+
+    fn find(&self, id: &[u8; 32]) -> impl Iterator<Item = &Entry> {
+        let first = self.sorted.partition_point(|entry| entry.id < *id);
+        let sorted = self.sorted[first..]
+            .iter()
+            .take_while(move |entry| entry.id == *id);
+        sorted.chain(self.fresh.iter().filter(move |entry| entry.id == *id))
+    }
+}
+
+/// All that the index files say, as hints: several places may be claimed for one blob.
+#[derive(Debug)]
+pub struct BlobIndex {
+    buckets: Vec<Bucket>,
+    packs: Vec<Id>,
+    facts: Vec<PackFacts>,
+    numbers: HashMap<Id, PackNumber>,
+}
+
+impl Default for BlobIndex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BlobIndex {
+    /// An empty index.
+    pub fn new() -> Self {
+        Self {
+            buckets: std::iter::repeat_with(Bucket::default).take(256).collect(),
+            packs: Vec::new(),
+            facts: Vec::new(),
+            numbers: HashMap::new(),
+        }
+    }
+
+    /// Adds what one index says of one pack. A blob that is listed twice alike is kept once.
+    pub fn add_pack(&mut self, id: Id, blobs: &[PackedBlob]) -> PackNumber {
+        let number = self.number_of(id);
+        for blob in blobs {
+            self.add_entry(number, blob);
+        }
+        number
+    }
+
+    fn number_of(&mut self, id: Id) -> PackNumber {
+        let next = PackNumber(self.packs.len() as u32);
+        let number = *self.numbers.entry(id).or_insert(next);
+        if number == next {
+            self.packs.push(id);
+            self.facts.push(PackFacts::default());
+        }
+        number
+    }
+
+    fn add_entry(&mut self, number: PackNumber, blob: &PackedBlob) {
+        let entry = Entry::new(number, blob);
+        let bucket = &mut self.buckets[usize::from(entry.id[0])];
+        if bucket.find(&entry.id).any(|known| *known == entry) {
+            return;
+        }
+        bucket.fresh.push(entry);
+        // Sorting a bucket costs in proportion to its size; so does what may wait for it.
+        if bucket.fresh.len() > FRESH_MAX.max(bucket.sorted.len() / 8) {
+            bucket.settle();
+        }
+        let facts = &mut self.facts[number.0 as usize];
+        facts.entries += 1;
+        facts.blobs_end = facts.blobs_end.max(blob.end());
+        let entry_bytes = if blob.uncompressed_length == 0 {
+            37
+        } else {
+            41
+        };
+        facts.header_bytes = facts.header_bytes.max(SEAL_BYTES as u64) + entry_bytes;
+        facts.has_trees |= blob.handle.kind == BlobKind::Tree;
+    }
+
+    /// Sorts what was added lately and gives back spare memory. Call after loading.
+    pub fn settle(&mut self) {
+        for bucket in &mut self.buckets {
+            bucket.settle();
+            bucket.sorted.shrink_to_fit();
+            bucket.fresh = Vec::new();
+        }
+    }
+
+    /// All places claimed for a blob.
+    pub fn find(&self, handle: BlobHandle) -> impl Iterator<Item = BlobLocation> + '_ {
+        let bucket = &self.buckets[usize::from(handle.id.as_bytes()[0])];
+        let id = *handle.id.as_bytes();
+        let first = bucket.sorted.partition_point(|entry| entry.id < id);
+        let sorted = bucket.sorted[first..]
+            .iter()
+            .take_while(move |entry| entry.id == id);
+        let fresh = bucket.fresh.iter().filter(move |entry| entry.id == id);
+        sorted
+            .chain(fresh)
+            .filter(move |entry| entry.kind() == handle.kind)
+            .map(|entry| self.location(entry))
+    }
+
+    fn location(&self, entry: &Entry) -> BlobLocation {
+        let pack = entry.pack();
+        BlobLocation {
+            pack,
+            pack_id: self.packs[pack.0 as usize],
+            blob: entry.blob(),
+        }
+    }
+
+    /// Whether any place is claimed for a blob.
+    pub fn contains(&self, handle: BlobHandle) -> bool {
+        self.find(handle).next().is_some()
+    }
+
+    /// Length of a blob's plaintext, as the index claims.
+    pub fn plaintext_length(&self, handle: BlobHandle) -> Option<u64> {
+        self.find(handle)
+            .next()
+            .map(|location| location.blob.plaintext_length().into())
+    }
+
+    /// All entries, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = BlobLocation> + '_ {
+        let entries = self
+            .buckets
+            .iter()
+            .flat_map(|bucket| bucket.sorted.iter().chain(&bucket.fresh));
+        entries.map(|entry| self.location(entry))
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.buckets
+            .iter()
+            .map(|bucket| bucket.sorted.len() + bucket.fresh.len())
+            .sum()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.packs.is_empty()
+    }
+
+    /// All packs, in the order of their numbers.
+    pub fn packs(&self) -> &[Id] {
+        &self.packs
+    }
+
+    /// The number of a pack.
+    pub fn pack_number(&self, id: &Id) -> Option<PackNumber> {
+        self.numbers.get(id).copied()
+    }
+
+    /// What the index as a whole says of a pack.
+    pub fn pack_facts(&self, pack: PackNumber) -> PackFacts {
+        self.facts.get(pack.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// Bytes of memory that entries take, for tests and `stats`.
+    pub fn entry_bytes(&self) -> usize {
+        let capacity = |bucket: &Bucket| bucket.sorted.capacity() + bucket.fresh.capacity();
+        self.buckets.iter().map(capacity).sum::<usize>() * size_of::<Entry>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outlast_object::hash;
+
+    use super::*;
+
+    fn blob(number: u32, kind: BlobKind) -> PackedBlob {
+        let handle = BlobHandle {
+            kind,
+            id: hash(&number.to_le_bytes()),
+        };
+        PackedBlob {
+            handle,
+            offset: number,
+            length: 100,
+            uncompressed_length: 0,
+        }
+    }
+
+    #[test]
+    fn every_place_is_found_and_kinds_are_told_apart() {
+        let mut index = BlobIndex::new();
+        let packs: Vec<Id> = (0..3_u8).map(|byte| hash(&[byte])).collect();
+        for number in 0..20_000 {
+            index.add_pack(packs[number as usize % 3], &[blob(number, BlobKind::Data)]);
+        }
+        index.add_pack(
+            packs[2],
+            &[blob(0, BlobKind::Data), blob(0, BlobKind::Data)],
+        );
+        index.add_pack(packs[1], &[blob(5, BlobKind::Tree)]);
+        for settled in [false, true] {
+            if settled {
+                index.settle();
+            }
+            assert_eq!(index.len(), 20_002);
+            for number in 0..20_000 {
+                assert!(
+                    index.contains(blob(number, BlobKind::Data).handle),
+                    "{number}"
+                );
+            }
+            assert_eq!(index.find(blob(0, BlobKind::Data).handle).count(), 2);
+            assert_eq!(index.find(blob(5, BlobKind::Tree).handle).count(), 1);
+            assert!(!index.contains(blob(6, BlobKind::Tree).handle));
+            assert!(!index.contains(blob(20_001, BlobKind::Data).handle));
+        }
+        assert!(index.pack_facts(PackNumber(1)).has_trees);
+        assert!(!index.pack_facts(PackNumber(0)).has_trees);
+    }
+
+    #[test]
+    fn a_blob_takes_48_bytes() {
+        assert_eq!(size_of::<Entry>(), 48);
+        let mut index = BlobIndex::new();
+        for number in 0..100_000 {
+            index.add_pack(
+                Id::from_bytes([(number / 1000) as u8; 32]),
+                &[blob(number, BlobKind::Data)],
+            );
+        }
+        index.settle();
+        assert_eq!(index.entry_bytes(), 100_000 * 48);
+    }
+}

@@ -1,0 +1,118 @@
+//! Loading all index files, in parallel; those that cannot be read are passed over with a notice.
+
+use outlast_format::{IndexFile, decode_unpacked};
+use outlast_object::{Id, ObjectKind, ObjectName};
+use parking_lot::Mutex;
+
+use crate::repository::read_verified;
+use crate::{BlobIndex, Cancel, Notice, RepoError, Repository};
+
+/// Threads that fetch and parse; each holds one index document in memory.
+const THREADS_MAX: usize = 4;
+
+/// What loading the index found.
+#[derive(Debug, Default)]
+pub(crate) struct LoadedIndex {
+    /// The index.
+    pub(crate) index: BlobIndex,
+    /// The files it was made of.
+    pub(crate) files: Vec<Id>,
+    /// Files that could not be read.
+    pub(crate) bad_files: Vec<Id>,
+}
+
+/// Reads and parses one index file.
+pub(crate) fn read_index(repository: &Repository, id: Id) -> Result<IndexFile, RepoError> {
+    let name = ObjectName::new(ObjectKind::Index, id);
+    let bytes = read_verified(repository.store(), &name)?;
+    decode_unpacked(&bytes, repository.key())
+        .and_then(|json| IndexFile::from_json(&json))
+        .map_err(|error| RepoError::damaged(name, error))
+}
+
+/// Loads all index files. A file that is damaged or planted is passed over; failing to reach the
+/// store is an error.
+pub(crate) fn load_index(
+    repository: &Repository,
+    cancel: &Cancel,
+) -> Result<LoadedIndex, RepoError> {
+    let mut names: Vec<Id> = Vec::new();
+    repository
+        .store()
+        .list(ObjectKind::Index, &mut |info| names.push(info.id))?;
+    names.sort_unstable();
+    let threads = repository
+        .store()
+        .connections()
+        .clamp(1, THREADS_MAX)
+        .min(names.len().max(1));
+    let queue = Mutex::new(names.into_iter());
+    let loaded = Mutex::new(LoadedIndex::default());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| load_some(repository, cancel, &queue, &loaded)))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })?;
+    let mut loaded = loaded.into_inner();
+    loaded.index.settle();
+    loaded.files.sort_unstable();
+    Ok(loaded)
+}
+
+fn load_some(
+    repository: &Repository,
+    cancel: &Cancel,
+    queue: &Mutex<std::vec::IntoIter<Id>>,
+    loaded: &Mutex<LoadedIndex>,
+) -> Result<(), RepoError> {
+    loop {
+        cancel.check()?;
+        let Some(id) = queue.lock().next() else {
+            return Ok(());
+        };
+        let file = match read_index(repository, id) {
+            Ok(file) => file,
+            // Removed by somebody since it was listed: what replaced it is listed as well.
+            Err(RepoError::Store(error)) if error.is_not_found() => continue,
+            Err(RepoError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                let reason = error.to_string();
+                repository
+                    .environment()
+                    .notice(Notice::BadIndex { id, reason });
+                loaded.lock().bad_files.push(id);
+                continue;
+            }
+        };
+        add_file(repository, id, &file, &mut loaded.lock());
+    }
+}
+
+/// Entries with impossible places are dropped one by one; the rest of the file counts.
+fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut LoadedIndex) {
+    let mut refused = 0;
+    let mut blobs = Vec::new();
+    for pack in &file.packs {
+        blobs.clear();
+        for blob in &pack.blobs {
+            match blob.to_packed() {
+                Ok(blob) => blobs.push(blob),
+                Err(_) => refused += 1,
+            }
+        }
+        loaded.index.add_pack(pack.id, &blobs);
+    }
+    if refused > 0 {
+        let reason = format!("{refused} of its entries describe impossible places");
+        repository
+            .environment()
+            .notice(Notice::BadIndex { id, reason });
+    }
+    loaded.files.push(id);
+}
