@@ -14,10 +14,24 @@ mod port;
 
 mod local;
 mod memory;
+mod rest;
+
+mod clock;
+mod connect;
+mod limit;
+mod location;
+mod retry;
 
 pub mod conformance;
+pub mod testing;
 
+pub use clock::{Clock, SystemClock};
+pub use connect::{ConnectOptions, open};
 pub use error::StoreError;
+pub use limit::{Limit, Limits, Throttle};
 pub use local::{Layout, LocalStore, SyncObserver, SyncPoint, open_local};
+pub use location::{Location, RestLocation, Secret};
 pub use memory::{Contents, MemoryStore};
 pub use port::{Deletes, LockStore, ObjectInfo, Store};
+pub use rest::{LISTING_BYTES_MAX, RestOptions, RestStore, Timeouts, TlsOptions};
+pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};

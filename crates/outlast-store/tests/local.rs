@@ -1,5 +1,7 @@
 //! A repository in a folder: conformance, layouts, permissions, leftovers and crashes.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;

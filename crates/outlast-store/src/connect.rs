@@ -1,0 +1,73 @@
+//! From a location to a store that is ready for use.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::clock::SystemClock;
+use crate::{
+    Deletes, Limit, Limits, LocalStore, Location, RestOptions, RestStore, Retry, RetryObserver,
+    RetryPolicy, Secret, StoreError, Throttle, Timeouts, TlsOptions,
+};
+
+/// Everything about a connection that the location does not say.
+#[derive(Clone, Default)]
+pub struct ConnectOptions {
+    /// The REST user, where the location names neither user nor password.
+    pub rest_user: Option<String>,
+    /// The REST password, where the location names neither user nor password.
+    pub rest_password: Option<Secret>,
+    /// How TLS connections are made.
+    pub tls: TlsOptions,
+    /// Operations at a time; what suits the kind of store where this is `None`.
+    pub connections: Option<usize>,
+    /// When a connection counts as dead.
+    pub timeouts: Timeouts,
+    /// How fast bytes may go.
+    pub limits: Limits,
+    /// How often and how patiently to try.
+    pub retry: RetryPolicy,
+    /// Who is told of failures that are being dealt with.
+    pub retry_observer: Option<RetryObserver>,
+    /// Becomes true when the program is to stop: pauses end then, and nothing is tried again.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// Opens the store at `location`. Nothing is sent and nothing is made yet.
+///
+/// # Errors
+/// [`StoreError::Location`] if there is something else than a folder, or a certificate file cannot
+/// be used.
+pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Deletes>, StoreError> {
+    let clock = Arc::new(SystemClock::with_cancel(Arc::clone(&options.cancelled)));
+    let throttle = Throttle::with_clock(options.limits, clock.clone());
+    let throttle = (!throttle.is_unlimited()).then(|| Arc::new(throttle));
+    let store: Arc<dyn Deletes> = match location {
+        Location::Local(path) => {
+            let mut store = LocalStore::open(path)?;
+            if let Some(connections) = options.connections {
+                store = store.with_connections(connections);
+            }
+            match throttle {
+                Some(throttle) => Arc::new(Limit::new(store, throttle)),
+                None => Arc::new(store),
+            }
+        }
+        Location::Rest(location) => {
+            let defaults = RestOptions::default();
+            let rest = RestOptions {
+                user: options.rest_user.clone(),
+                password: options.rest_password.clone(),
+                tls: options.tls.clone(),
+                connections: options.connections.unwrap_or(defaults.connections),
+                timeouts: options.timeouts,
+                throttle,
+            };
+            Arc::new(RestStore::new(location, &rest)?)
+        }
+    };
+    let mut retry = Retry::new(store, options.retry.clone()).with_clock(clock);
+    if let Some(observer) = &options.retry_observer {
+        retry = retry.with_observer(Arc::clone(observer));
+    }
+    Ok(Arc::new(retry))
+}
