@@ -37,7 +37,7 @@ pub(super) enum Job {
 impl Job {
     /// Counts as being read until the guard is dropped.
     pub(super) fn guard<'a>(&self, jobs: &'a Jobs) -> Option<ReadingGuard<'a>> {
-        matches!(self, Job::File(_)).then_some(ReadingGuard(jobs))
+        matches!(self, Job::File(_)).then(|| ReadingGuard(jobs))
     }
 }
 
