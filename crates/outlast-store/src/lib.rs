@@ -23,6 +23,7 @@ mod location;
 mod retry;
 
 pub mod conformance;
+pub mod faults;
 pub mod testing;
 
 pub use clock::{Clock, SystemClock};
