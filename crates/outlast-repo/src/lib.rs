@@ -19,9 +19,12 @@ mod locks;
 mod notice;
 mod pack_read;
 mod packer;
+mod policy;
 mod repository;
 mod saver;
+mod snapshots;
 mod trust;
+mod zone;
 
 pub use backup::{
     BackupObserver, BackupOptions, BackupOutcome, ChangeDetection, FileFacts, ItemChange,
@@ -35,6 +38,17 @@ pub use keys::{KeyInfo, NewKey, add_key, calibrate_scrypt, list_keys};
 pub use locks::{LockGuard, LockInfo, LockMode, STALE_LOCK_SECONDS, list_locks};
 pub use notice::{Notice, Notices, Silent};
 pub use pack_read::read_pack_header;
+pub use policy::{
+    Counters, KeepCount, KeepDuration, Kept, ParseKeepCountError, ParseKeepDurationError, Policy,
+    PolicyError, Retention, apply_policy,
+};
 pub use repository::{InitOptions, OpenOptions, Repository};
 pub use saver::{SaveStatistics, Saved, Saver, SaverOptions, with_saver};
+pub use snapshots::{
+    FUTURE_TOLERANCE_SECONDS, GroupBy, GroupKey, ParentQuery, ParseGroupByError, Selected,
+    SelectionError, SelectionWarning, SnapshotFilter, SnapshotGroup, SnapshotRequest,
+    StoredSnapshot, TagList, clean_path, find_snapshot, group_snapshots, newest_of_each,
+    resolve_snapshot, select_latest, select_parent, sort_newest_first, sort_oldest_first,
+};
 pub use trust::PackTrust;
+pub use zone::{UnknownZone, Zone};
