@@ -61,3 +61,12 @@ pub fn describe(command: &Command) -> String {
     }
     text
 }
+
+/// The platform that the compiler builds for.
+pub fn host_platform() -> Result<String, String> {
+    let text = capture(command("rustc", &["-vV"]))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_string)
+        .ok_or_else(|| "rustc -vV names no host".to_string())
+}

@@ -60,7 +60,7 @@ struct Node {
 
 /// Asks cargo, for the platform of this machine.
 pub fn read() -> Result<Metadata, String> {
-    let host = host_platform()?;
+    let host = process::host_platform()?;
     let text = process::capture(process::cargo(&[
         "metadata",
         "--format-version",
@@ -69,14 +69,6 @@ pub fn read() -> Result<Metadata, String> {
         &host,
     ]))?;
     serde_json::from_str(&text).map_err(|error| format!("cargo metadata: {error}"))
-}
-
-fn host_platform() -> Result<String, String> {
-    let text = process::capture(process::command("rustc", &["-vV"]))?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .map(str::to_string)
-        .ok_or_else(|| "rustc -vV names no host".to_string())
 }
 
 impl Metadata {

@@ -1,0 +1,4 @@
+//! libFuzzer target: see `outlast_fuzz::object_name`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| outlast_fuzz::object_name(data));

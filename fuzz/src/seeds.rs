@@ -1,0 +1,86 @@
+//! Well-formed inputs to begin with.
+
+use outlast_format::{Compressor, encode_unpacked};
+
+use crate::{IV, key};
+
+const ID: &str = "5b28bb3c1d9bbb2a15f7bb1d6b1b1b5e0e7e7a2f7ce5c0f6f3b2a1908f7e6d5c";
+
+fn texts(list: &[&str]) -> Vec<Vec<u8>> {
+    list.iter()
+        .map(|text| text.replace("ID", ID).into_bytes())
+        .collect()
+}
+
+/// The inputs of a target. Unknown ones begin with nothing.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "config" => texts(&[r#"{"version":2,"id":"ID","chunker_polynomial":"3da3358b4dc173"}"#]),
+        "key_file" => texts(&[
+            r#"{"created":"2026-01-02T03:04:05.678+01:00","username":"u","hostname":"h","kdf":"scrypt","N":2,"r":8,"p":1,"salt":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBw==","data":"AQEBAQEBAQEBAQEBAQEBAQ=="}"#,
+        ]),
+        "index" => texts(&[
+            r#"{"packs":[{"id":"ID","blobs":[{"id":"ID","type":"data","offset":0,"length":50},{"id":"ID","type":"tree","offset":50,"length":60,"uncompressed_length":99}]}]}"#,
+            r#"[{"id":"ID","blobs":[]}]"#,
+            r#"{"supersedes":["ID"],"packs":[]}"#,
+        ]),
+        "lock" => texts(&[
+            r#"{"time":"2026-01-02T03:04:05Z","exclusive":true,"hostname":"h","username":"u","pid":12,"uid":3,"gid":4}"#,
+        ]),
+        "snapshot" => texts(&[
+            r#"{"time":"2026-01-02T03:04:05.6789+02:00","parent":"ID","tree":"ID","paths":["/home"],"hostname":"h","username":"u","uid":1,"gid":2,"excludes":["*.tmp"],"tags":["a","b"],"original":"ID","program_version":"restic 0.19.1","summary":{"backup_start":"2026-01-02T03:04:05Z","backup_end":"2026-01-02T03:04:06Z","files_new":1,"files_changed":2,"files_unmodified":3,"dirs_new":4,"dirs_changed":5,"dirs_unmodified":6,"data_blobs":7,"tree_blobs":8,"data_added":9,"data_added_packed":10,"total_files_processed":11,"total_bytes_processed":12}}"#,
+            r#"{"time":"0001-01-01T00:00:00Z","tree":"ID","paths":null}"#,
+        ]),
+        "tree" => texts(&[
+            r#"{"nodes":[{"name":"a","type":"file","mode":420,"mtime":"2026-01-02T03:04:05Z","atime":"2026-01-02T03:04:05Z","ctime":"2026-01-02T03:04:05Z","uid":1,"gid":2,"user":"u","group":"g","inode":3,"device_id":4,"size":5,"links":1,"extended_attributes":[{"name":"user.x","value":"AAE="}],"content":["ID"]},{"name":"b\\xff","type":"dir","mode":2147484141,"mtime":"2026-01-02T03:04:05Z","atime":"2026-01-02T03:04:05Z","ctime":"2026-01-02T03:04:05Z","uid":1,"gid":2,"content":null,"subtree":"ID"},{"name":"c","type":"symlink","linktarget":"x","linktarget_raw":"/w==","content":null}]}"#,
+            "{\"nodes\":[]}\n",
+        ]),
+        "unpacked" => {
+            let mut list = texts(&["{}", "[]", r#"{"packs":[]}"#, "\u{2}"]);
+            let sealed = encode_unpacked(b"{\"packs\":[]}", 2, &key(), IV);
+            list.extend(sealed.ok().and_then(|bytes| key().open(&bytes).ok()));
+            list
+        }
+        "pack_header" => {
+            let mut entry = vec![0, 0, 0, 0, 2, 40, 0, 0, 0, 99, 0, 0, 0];
+            entry.extend([5; 32]);
+            let mut plain = vec![0, 0, 0, 0, 0, 60, 0, 0, 0];
+            plain.extend([6; 32]);
+            let both = [entry.clone(), plain[4..].to_vec()].concat();
+            vec![entry, plain, both]
+        }
+        "zstd" | "blob" => {
+            let text = b"some text, some text, some text, some more text".repeat(20);
+            let compressed = Compressor::new(3)
+                .and_then(|mut compressor| compressor.compress(&text))
+                .unwrap_or_default();
+            let claimed = [
+                (text.len() as u32).to_le_bytes().to_vec(),
+                compressed.clone(),
+            ]
+            .concat();
+            vec![compressed, claimed, text]
+        }
+        "go_name" => texts(&[
+            "plain",
+            "\\xff\\u00e4\\U0001f600\\n\\101",
+            "\u{e4}\u{301}\"\\",
+        ]),
+        "go_time" => texts(&[
+            "2026-01-02T03:04:05.123456789+01:30",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59-12:00",
+        ]),
+        "polynomial" => texts(&["3da3358b4dc173"]),
+        "object_name" => texts(&["ID"]),
+        "shape" => {
+            let mut pack = vec![9; 200];
+            pack.extend(80_u32.to_le_bytes());
+            let mut list = vec![pack];
+            list.extend(seeds("key_file"));
+            list
+        }
+        "planted" => vec![vec![3, 1, 2, 3]],
+        _ => vec![Vec::new(), vec![0; 40]],
+    }
+}
