@@ -1,7 +1,10 @@
 //! Support for the engine's tests: a source in memory and repositories with cheap keys.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};

@@ -1,0 +1,207 @@
+//! Streams as a source: standard input and the output of a command, as one file.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use outlast_format::{Mode, Node, NodeKind, Time};
+use parking_lot::Mutex;
+
+use crate::file_tree::clean;
+use crate::{Content, Found, Place, Source, SourceError};
+
+/// A file whose content is read from a stream; it can be read once.
+pub struct StreamSource {
+    path: PathBuf,
+    mtime: Time,
+    uid: u32,
+    gid: u32,
+    reader: Mutex<Option<Box<dyn Read + Send>>>,
+    command: Option<Arc<Mutex<RunningCommand>>>,
+}
+
+impl std::fmt::Debug for StreamSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StreamSource({})", self.path.display())
+    }
+}
+
+struct RunningCommand {
+    program: String,
+    child: Child,
+}
+
+/// A command whose output nobody wants any more must not wait for a reader for ever.
+impl Drop for RunningCommand {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // It may have ended in between; then there is nothing to kill.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn snapshot_path(name: &str) -> Result<PathBuf, SourceError> {
+    let path = clean(&Path::new("/").join(name));
+    if path.file_name().is_none() {
+        return Err(SourceError::Invalid(format!(
+            "{name:?} is not the name of a file"
+        )));
+    }
+    Ok(path)
+}
+
+impl StreamSource {
+    /// What `reader` gives, as a file of this name and time.
+    pub fn new(name: &str, mtime: Time, reader: Box<dyn Read + Send>) -> Result<Self, SourceError> {
+        Ok(Self {
+            path: snapshot_path(name)?,
+            mtime,
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            reader: Mutex::new(Some(reader)),
+            command: None,
+        })
+    }
+
+    /// What a command writes to its standard output. If it fails there will be no snapshot. Its
+    /// standard error stays that of this program.
+    pub fn from_command(
+        name: &str,
+        mtime: Time,
+        program_and_arguments: &[std::ffi::OsString],
+    ) -> Result<Self, SourceError> {
+        let Some((program, arguments)) = program_and_arguments.split_first() else {
+            return Err(SourceError::Invalid("no command was given".to_owned()));
+        };
+        let shown = program.to_string_lossy().into_owned();
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = child.map_err(|error| {
+            SourceError::Command(format!("{shown} could not be started: {error}"))
+        })?;
+        let Some(output) = child.stdout.take() else {
+            return Err(SourceError::Command(format!("{shown} has no output")));
+        };
+        let mut source = Self::new(name, mtime, Box::new(output))?;
+        source.command = Some(Arc::new(Mutex::new(RunningCommand {
+            program: shown,
+            child,
+        })));
+        Ok(source)
+    }
+
+    /// The path of the file, for the snapshot.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file_node(&self, name: &[u8]) -> Node {
+        Node {
+            name: name.to_vec(),
+            mode: Mode(0o644),
+            mtime: self.mtime,
+            atime: self.mtime,
+            ctime: self.mtime,
+            uid: self.uid,
+            gid: self.gid,
+            ..Node::default()
+        }
+    }
+}
+
+impl Source for StreamSource {
+    fn root(&self) -> Place {
+        Place {
+            path: "/".into(),
+            number: None,
+            disk_path: "/".into(),
+        }
+    }
+
+    fn names(&self, place: &Place) -> Result<Vec<Vec<u8>>, SourceError> {
+        let rest = self.path.strip_prefix(&place.path).unwrap_or(Path::new(""));
+        let first = rest.components().next();
+        Ok(first
+            .iter()
+            .map(|name| name.as_os_str().as_encoded_bytes().to_vec())
+            .collect())
+    }
+
+    fn look(&self, place: &Place, name: &[u8]) -> Result<Option<Found>, SourceError> {
+        let rest = self.path.strip_prefix(&place.path).unwrap_or(Path::new(""));
+        let Some(first) = rest.components().next() else {
+            return Ok(None);
+        };
+        let path = place.path.join(first);
+        let mut node = self.file_node(name);
+        let mut next = None;
+        if path != self.path {
+            node.kind = NodeKind::Directory;
+            node.mode = Mode::from_unix(0o040_755);
+            next = Some(Place {
+                path: path.clone(),
+                number: None,
+                disk_path: path.clone(),
+            });
+        }
+        Ok(Some(Found {
+            disk_path: path.clone(),
+            path,
+            node,
+            place: next,
+        }))
+    }
+
+    fn open(&self, found: &Found) -> Result<Box<dyn Content>, SourceError> {
+        let changed = || SourceError::Changed {
+            path: found.path.clone(),
+            what: "it was read before",
+        };
+        let reader = self.reader.lock().take().ok_or_else(changed)?;
+        Ok(Box::new(StreamContent {
+            node: found.node.clone(),
+            reader,
+        }))
+    }
+
+    fn finish(&self) -> Result<(), SourceError> {
+        let Some(command) = &self.command else {
+            return Ok(());
+        };
+        let mut command = command.lock();
+        let status = command
+            .child
+            .wait()
+            .map_err(|error| SourceError::Command(format!("{}: {error}", command.program)))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(SourceError::Command(format!(
+            "{} ended with {status}",
+            command.program
+        )))
+    }
+}
+
+struct StreamContent {
+    node: Node,
+    reader: Box<dyn Read + Send>,
+}
+
+impl Read for StreamContent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl Content for StreamContent {
+    fn node(&mut self) -> Result<Node, SourceError> {
+        Ok(self.node.clone())
+    }
+}
