@@ -17,6 +17,12 @@ pub enum RepoError {
         /// The store.
         location: String,
     },
+    /// The repository was there and is no longer: a disk or a share that went away.
+    #[error("the repository at {location} has vanished; bring it back and run this again")]
+    Vanished {
+        /// The store.
+        location: String,
+    },
     /// There is a repository already.
     #[error("there is already a repository at {location}; nothing was changed")]
     AlreadyExists {

@@ -20,10 +20,13 @@ mod notice;
 mod pack_read;
 mod packer;
 mod policy;
+mod presence;
 mod repository;
 mod saver;
 mod snapshots;
+mod subfolder;
 mod trust;
+mod walk_tree;
 mod zone;
 
 pub use backup::{
@@ -50,5 +53,9 @@ pub use snapshots::{
     StoredSnapshot, TagList, clean_path, find_snapshot, group_snapshots, newest_of_each,
     resolve_snapshot, select_latest, select_parent, sort_newest_first, sort_oldest_first,
 };
+pub use subfolder::{find_entry, resolve_subfolder, split_snapshot_path};
 pub use trust::PackTrust;
+pub use walk_tree::{
+    TREE_BYTES_HELD_MAX, TREE_DEPTH_MAX, TreeWalk, WalkEntry, WalkProblem, WalkStep, is_valid_name,
+};
 pub use zone::{UnknownZone, Zone};
