@@ -85,6 +85,7 @@ impl MetadataReader {
         let mtime = self.time(stat.st_mtime as i64, stat.st_mtime_nsec as u64);
         let atime = self.time(stat.st_atime as i64, stat.st_atime_nsec as u64);
         let is_device = matches!(kind, NodeKind::BlockDevice | NodeKind::CharacterDevice);
+        let has_links = is_device || matches!(kind, NodeKind::File | NodeKind::Symlink);
         Node {
             name: name.to_vec(),
             mode,
@@ -102,7 +103,8 @@ impl MetadataReader {
             } else {
                 0
             },
-            links: stat.st_nlink as u64,
+            // restic keeps no number of links of directories, fifos and sockets.
+            links: if has_links { stat.st_nlink as u64 } else { 0 },
             device: if is_device { stat.st_rdev as u64 } else { 0 },
             kind,
             ..Node::default()
