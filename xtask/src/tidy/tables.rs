@@ -218,6 +218,7 @@ const FORMAT_ONLY: &[&str] = &[
     "unicode-ident",
     "universal-hash",
     "zeroize",
+    "zeroize_derive",
     "zmij",
     "zstd",
     "zstd-safe",
