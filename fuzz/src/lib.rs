@@ -13,6 +13,7 @@ mod mutate;
 mod names;
 mod sealed;
 mod seeds;
+mod typed;
 
 pub use chunking::chunker;
 pub use documents::{config, index, key_file, lock, snapshot, tree};
@@ -21,6 +22,7 @@ pub use mutate::{Mutator, Random};
 pub use names::{go_name, go_time, object_name, polynomial};
 pub use sealed::{envelope, unpacked};
 pub use seeds::seeds;
+pub use typed::{keep_text, location, pattern, rest_listing};
 
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +42,15 @@ pub const TARGETS: &[Target] = &[
     target("go_name", go_name),
     target("go_time", go_time),
     target("index", index),
+    target("keep_text", keep_text),
     target("key_file", key_file),
+    target("location", location),
     target("lock", lock),
     target("object_name", object_name),
     target("pack_header", pack_header),
+    target("pattern", pattern),
     target("polynomial", polynomial),
+    target("rest_listing", rest_listing),
     target("shape", shape),
     target("snapshot", snapshot),
     target("tree", tree),

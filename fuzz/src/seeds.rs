@@ -71,6 +71,23 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             "0001-01-01T00:00:00Z",
             "9999-12-31T23:59:59-12:00",
         ]),
+        "keep_text" => texts(&["1y5m7d2h", "unlimited", "7", "host,paths", "host,tags"]),
+        "location" => texts(&[
+            "/srv/backup",
+            "local:relative/path",
+            "rest:https://user:pass@host:8000/path/",
+            "rest:http://[::1]:8000/%C3%A4/",
+        ]),
+        "pattern" => texts(&[
+            "*.tmp\n/home/user/file.tmp",
+            "/home/**/[a-c]?e\\*\n/home/x/y/cde*",
+            "!keep\nkeep/below",
+            "**/a/**/b/**\na/a/a/b/b/b/a",
+        ]),
+        "rest_listing" => texts(&[
+            r#"[{"name":"ID","size":12},{"name":"x"}]"#,
+            r#"["ID","other"]"#,
+        ]),
         "polynomial" => texts(&["3da3358b4dc173"]),
         "object_name" => texts(&["ID"]),
         "shape" => {

@@ -1,5 +1,7 @@
 //! Backing up: what is stored, what is stored again, and what stock restic says of it.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::process::Command;

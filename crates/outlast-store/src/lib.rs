@@ -34,5 +34,5 @@ pub use local::{Layout, LocalStore, SyncObserver, SyncPoint, open_local};
 pub use location::{Location, RestLocation, Secret};
 pub use memory::{Contents, MemoryStore};
 pub use port::{Deletes, LockStore, ObjectInfo, Store};
-pub use rest::{LISTING_BYTES_MAX, RestOptions, RestStore, Timeouts, TlsOptions};
+pub use rest::{LISTING_BYTES_MAX, RestOptions, RestStore, Timeouts, TlsOptions, read_listing};
 pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};

@@ -23,10 +23,10 @@ enum Entry {
 
 /// Calls `visit` with the id and, where the server tells it, the size of each object listed.
 /// Names that are no ids are passed over.
-pub(super) fn read_listing(
-    body: impl Read,
-    visit: &mut dyn FnMut(Id, Option<u64>),
-) -> Result<(), String> {
+///
+/// # Errors
+/// What cannot be understood in a body that is no listing, is cut off or is too large.
+pub fn read_listing(body: impl Read, visit: &mut dyn FnMut(Id, Option<u64>)) -> Result<(), String> {
     let entry_bytes = Cell::new(0);
     let reader = Bounded {
         inner: BufReader::with_capacity(64 * 1024, body),

@@ -16,11 +16,10 @@ use ureq::Body;
 use ureq::http::{Method, Response, StatusCode, header};
 
 pub use self::client::{RestOptions, Timeouts};
-pub use self::listing::LISTING_BYTES_MAX;
+pub use self::listing::{LISTING_BYTES_MAX, read_listing};
 pub use self::tls::TlsOptions;
 
 use self::client::{Client, Failure};
-use self::listing::read_listing;
 use crate::location::RestLocation;
 use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
 
