@@ -16,9 +16,11 @@ mod metadata;
 mod stream;
 
 pub mod pattern;
+pub mod target;
 
 pub use error::SourceError;
 pub use exclude::Excludes;
 pub use file_tree::{FileTree, FileTreeOptions, Warn, clean};
 pub use port::{Content, Found, Place, Source};
 pub use stream::StreamSource;
+pub use target::{MetadataOptions, Target, TargetFile, check_name};

@@ -1,0 +1,499 @@
+//! Putting things back: a directory beneath which everything is made, and nothing outside of it.
+//!
+//! Paths come from repositories that somebody else may have written, and the directory may change
+//! while we write. So every path is resolved by the kernel beneath the root without following a
+//! single symbolic link (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`), and the last
+//! part is only ever used relative to its directory.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use outlast_format::{Node, NodeKind};
+use parking_lot::Mutex;
+use rustix::fs::{self, AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
+use rustix::io::Errno;
+
+use crate::SourceError;
+
+/// Longest name of one entry that Linux can keep.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Refuses names that could lead anywhere else than into their directory.
+pub fn check_name(name: &[u8]) -> Result<(), SourceError> {
+    let bad = name.is_empty()
+        || name == b"."
+        || name == b".."
+        || name.len() > NAME_BYTES_MAX
+        || name.iter().any(|byte| matches!(byte, b'/' | 0));
+    if bad {
+        let shown = String::from_utf8_lossy(&name[..name.len().min(80)]).into_owned();
+        return Err(SourceError::Invalid(format!(
+            "{shown:?} is not a name that a file can have"
+        )));
+    }
+    Ok(())
+}
+
+/// What of a node's metadata is put back.
+#[derive(Debug, Clone, Default)]
+pub struct MetadataOptions {
+    /// Owner and group by their names, where those exist here; otherwise by number.
+    pub ownership_by_name: bool,
+    /// Extended attributes that are not put back, as names with `*`.
+    pub excluded_xattrs: crate::pattern::PatternList,
+    /// If not empty: only these extended attributes are put back.
+    pub included_xattrs: crate::pattern::PatternList,
+}
+
+/// A directory beneath which everything is made. All methods may be called from many threads at
+/// once; paths are relative to it.
+#[derive(Debug)]
+pub struct Target {
+    root: Arc<OwnedFd>,
+    path: PathBuf,
+    is_root_user: bool,
+    last_parent: Mutex<Option<(PathBuf, Arc<OwnedFd>)>>,
+}
+
+/// A file being written, at any places in any order.
+#[derive(Debug)]
+pub struct TargetFile {
+    file: File,
+    path: PathBuf,
+}
+
+const DIRECTORY: OFlags = OFlags::PATH
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+impl Target {
+    /// Opens the directory, making it and those above it if need be. The path itself may lead
+    /// through symbolic links: it is what the user asked for.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let failed = |operation, source| SourceError::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        };
+        std::fs::create_dir_all(path).map_err(|error| failed("create", error))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root =
+            fs::open(path, flags, Mode::empty()).map_err(|error| failed("open", error.into()))?;
+        Ok(Self {
+            root: Arc::new(root),
+            path: path.to_owned(),
+            is_root_user: rustix::process::geteuid().is_root(),
+            last_parent: Mutex::new(None),
+        })
+    }
+
+    /// The directory's path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn failed(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        error: impl Into<io::Error>,
+    ) -> SourceError {
+        SourceError::Io {
+            operation,
+            path: self.path.join(path),
+            source: error.into(),
+        }
+    }
+
+    /// Opens a directory beneath the root.
+    fn directory(&self, path: &Path) -> Result<Arc<OwnedFd>, SourceError> {
+        if path.as_os_str().is_empty() {
+            return Ok(Arc::clone(&self.root));
+        }
+        if let Some((last, fd)) = &*self.last_parent.lock()
+            && last == path
+        {
+            return Ok(Arc::clone(fd));
+        }
+        let opened = match fs::openat2(&*self.root, path, DIRECTORY, Mode::empty(), BENEATH) {
+            Err(Errno::NOSYS) => self.directory_step_by_step(path),
+            result => result,
+        };
+        let fd = Arc::new(opened.map_err(|error| self.failed("open directory", path, error))?);
+        *self.last_parent.lock() = Some((path.to_owned(), Arc::clone(&fd)));
+        Ok(fd)
+    }
+
+    /// For kernels without `openat2`: part by part, none of which may be a symbolic link.
+    fn directory_step_by_step(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let mut current = fs::openat(&*self.root, ".", DIRECTORY, Mode::empty())?;
+        for component in path.components() {
+            let Component::Normal(name) = component else {
+                return Err(Errno::XDEV);
+            };
+            current = fs::openat(&current, name, DIRECTORY, Mode::empty())?;
+        }
+        Ok(current)
+    }
+
+    /// The directory of a path, and the path's last part.
+    fn parent<'a>(
+        &self,
+        path: &'a Path,
+    ) -> Result<(Arc<OwnedFd>, &'a std::ffi::OsStr), SourceError> {
+        let invalid = || {
+            SourceError::Invalid(format!(
+                "{} does not lead beneath the target",
+                path.display()
+            ))
+        };
+        if path
+            .components()
+            .any(|component| !matches!(component, Component::Normal(_)))
+        {
+            return Err(invalid());
+        }
+        let name = path.file_name().ok_or_else(invalid)?;
+        check_name(name.as_bytes())?;
+        Ok((
+            self.directory(path.parent().unwrap_or(Path::new("")))?,
+            name,
+        ))
+    }
+
+    /// What is there, links not followed; `None` for nothing.
+    pub fn stat(&self, path: &Path) -> Result<Option<Stat>, SourceError> {
+        let (parent, name) = match self.parent(path) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            result => result?,
+        };
+        match fs::statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.failed("stat", path, error)),
+        }
+    }
+
+    /// The names in a directory beneath the root, sorted; the empty path is the root.
+    pub fn list(&self, path: &Path) -> Result<Vec<Vec<u8>>, SourceError> {
+        let directory = self.directory(path)?;
+        let failed = |error| self.failed("list", path, error);
+        let mut names = Vec::new();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = fs::openat(&*directory, ".", flags, Mode::empty()).map_err(failed)?;
+        for entry in Dir::new(readable).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes a directory for the owner alone unless there is one. Whether it was made.
+    pub fn make_directory(&self, path: &Path) -> Result<bool, SourceError> {
+        let (parent, name) = self.parent(path)?;
+        match fs::mkdirat(&*parent, name, Mode::RWXU) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => {
+                let stat = fs::statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|error| self.failed("stat", path, error))?;
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                    return Ok(false);
+                }
+                Err(self.failed("make directory", path, Errno::EXIST))
+            }
+            Err(error) => Err(self.failed("make directory", path, error)),
+        }
+    }
+
+    /// Opens a file for writing, making it if there is none. What it holds already stays, so that
+    /// parts which are right need not be written. A file with other names (hard links) is replaced,
+    /// since those must not change.
+    pub fn create_file(&self, path: &Path) -> Result<TargetFile, SourceError> {
+        let (parent, name) = self.parent(path)?;
+        let failed = |error| self.failed("create", path, error);
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let opened = match fs::openat(&*parent, name, flags, mode) {
+            Ok(fd) => {
+                let stat = fs::fstat(&fd).map_err(failed)?;
+                let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                if plain && stat.st_nlink == 1 {
+                    Some(fd)
+                } else {
+                    None
+                }
+            }
+            Err(Errno::ACCESS | Errno::LOOP | Errno::TXTBSY | Errno::NXIO | Errno::ISDIR) => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let fd = match opened {
+            Some(fd) => fd,
+            None => {
+                self.remove(path)?;
+                fs::openat(&*parent, name, flags | OFlags::EXCL, mode).map_err(failed)?
+            }
+        };
+        Ok(TargetFile {
+            file: File::from(fd),
+            path: self.path.join(path),
+        })
+    }
+
+    /// Opens an existing regular file for reading; `None` if there is none.
+    pub fn open_file(&self, path: &Path) -> Result<Option<TargetFile>, SourceError> {
+        let (parent, name) = match self.parent(path) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            result => result?,
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = match fs::openat(&*parent, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(self.failed("open", path, error)),
+        };
+        let stat = fs::fstat(&fd).map_err(|error| self.failed("stat", path, error))?;
+        let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        Ok(plain.then(|| TargetFile {
+            file: File::from(fd),
+            path: self.path.join(path),
+        }))
+    }
+
+    /// Makes a symbolic link; where it points is of no concern here, since we never follow it.
+    pub fn make_symlink(&self, path: &Path, points_to: &[u8]) -> Result<(), SourceError> {
+        let (parent, name) = self.parent(path)?;
+        fs::symlinkat(points_to, &*parent, name)
+            .map_err(|error| self.failed("make link", path, error))
+    }
+
+    /// Makes another name for a file that was restored before.
+    pub fn make_hard_link(&self, path: &Path, existing: &Path) -> Result<(), SourceError> {
+        let (from, from_name) = self.parent(existing)?;
+        let (to, to_name) = self.parent(path)?;
+        fs::linkat(&*from, from_name, &*to, to_name, AtFlags::empty())
+            .map_err(|error| self.failed("make hard link", path, error))
+    }
+
+    /// Makes a fifo, a socket or a device.
+    pub fn make_special(&self, path: &Path, node: &Node) -> Result<(), SourceError> {
+        let (parent, name) = self.parent(path)?;
+        let file_type = match node.kind {
+            NodeKind::Fifo => FileType::Fifo,
+            NodeKind::Socket => FileType::Socket,
+            NodeKind::BlockDevice => FileType::BlockDevice,
+            NodeKind::CharacterDevice => FileType::CharacterDevice,
+            _ => {
+                let text = format!("{}: a {} cannot be made", path.display(), node.kind);
+                return Err(SourceError::Invalid(text));
+            }
+        };
+        let mode = Mode::RUSR | Mode::WUSR;
+        fs::mknodat(&*parent, name, file_type, mode, node.device)
+            .map_err(|error| self.failed("make special file", path, error))
+    }
+
+    /// Removes whatever is there, directories with all that is in them. Nothing is no error.
+    pub fn remove(&self, path: &Path) -> Result<(), SourceError> {
+        let (parent, name) = match self.parent(path) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            result => result?,
+        };
+        match fs::unlinkat(&*parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(error) => return Err(self.failed("remove", path, error)),
+        }
+        // Children first; a stack of our own, since directories can be nested very deeply.
+        let mut stack = vec![(path.to_owned(), false)];
+        while let Some((path, emptied)) = stack.pop() {
+            let (parent, name) = self.parent(&path)?;
+            let flags = if emptied {
+                AtFlags::REMOVEDIR
+            } else {
+                AtFlags::empty()
+            };
+            match fs::unlinkat(&*parent, name, flags) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR | Errno::PERM) if !emptied => {
+                    let names = self.list(&path)?;
+                    stack.push((path.clone(), true));
+                    let child = |name: Vec<u8>| path.join(std::ffi::OsStr::from_bytes(&name));
+                    stack.extend(names.into_iter().map(|name| (child(name), false)));
+                }
+                Err(error) => return Err(self.failed("remove", &path, error)),
+            }
+        }
+        *self.last_parent.lock() = None;
+        Ok(())
+    }
+
+    /// Puts back owner, mode, extended attributes and times, in the order in which none undoes
+    /// another: a change of owner clears set-uid bits and capabilities, and times come last.
+    /// Each failure is told; the rest goes on.
+    pub fn apply_metadata(
+        &self,
+        path: &Path,
+        node: &Node,
+        options: &MetadataOptions,
+    ) -> Vec<SourceError> {
+        let mut errors = Vec::new();
+        let (parent, name) = match self.parent(path) {
+            Ok(found) => found,
+            Err(error) => return vec![error],
+        };
+        let mut note = |operation, result: Result<(), Errno>| {
+            if let Err(error) = result {
+                errors.push(self.failed(operation, path, error));
+            }
+        };
+        note("set owner", self.set_owner(&parent, name, node, options));
+        if node.kind != NodeKind::Symlink {
+            note("set mode", set_mode(&parent, name, node));
+        }
+        for attribute in &node.extended_attributes {
+            let attribute_name = Path::new(&attribute.name);
+            let wanted = options.included_xattrs.is_empty()
+                || options.included_xattrs.matches(attribute_name);
+            if wanted && !options.excluded_xattrs.matches(attribute_name) {
+                let value = attribute.value.as_deref().unwrap_or_default();
+                let place = through_parent(&parent, name);
+                let result = fs::lsetxattr(&place, &attribute.name, value, fs::XattrFlags::empty());
+                // Only root may set those of other name spaces than `user`.
+                let forgiven = !self.is_root_user && !attribute.name.starts_with("user.");
+                match result {
+                    Err(Errno::PERM | Errno::NOTSUP) if forgiven => {}
+                    result => note("set extended attribute", result),
+                }
+            }
+        }
+        note("set times", set_times(&parent, name, node));
+        errors
+    }
+
+    fn set_owner(
+        &self,
+        parent: &OwnedFd,
+        name: &std::ffi::OsStr,
+        node: &Node,
+        options: &MetadataOptions,
+    ) -> Result<(), Errno> {
+        let (mut uid, mut gid) = (node.uid, node.gid);
+        if options.ownership_by_name {
+            let user = uzers::get_user_by_name(&node.user).map(|user| user.uid());
+            let group = uzers::get_group_by_name(&node.group).map(|group| group.gid());
+            (uid, gid) = (user.unwrap_or(uid), group.unwrap_or(gid));
+        }
+        // The largest number means "leave as it is" to the system.
+        let owner = (uid != u32::MAX).then(|| Uid::from_raw(uid));
+        let group = (gid != u32::MAX).then(|| Gid::from_raw(gid));
+        match fs::chownat(parent, name, owner, group, AtFlags::SYMLINK_NOFOLLOW) {
+            // Only root may give files away; others keep what they restore.
+            Err(Errno::PERM) if !self.is_root_user => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// The entry's path through the open directory, for calls that know paths only. The last part is
+/// never followed by the calls that get it.
+fn through_parent(parent: &OwnedFd, name: &std::ffi::OsStr) -> PathBuf {
+    Path::new("/proc/self/fd")
+        .join(parent.as_raw_fd().to_string())
+        .join(name)
+}
+
+/// There is no way to change the mode of a name without following it, so the entry is opened as a
+/// mere place first, and looked at: a symbolic link put there meanwhile is refused.
+fn set_mode(parent: &OwnedFd, name: &std::ffi::OsStr, node: &Node) -> Result<(), Errno> {
+    let place = fs::openat(
+        parent,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let stat = fs::fstat(&place)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    let mode = Mode::from_raw_mode(node.mode.permissions());
+    fs::chmod(
+        Path::new("/proc/self/fd").join(place.as_raw_fd().to_string()),
+        mode,
+    )
+}
+
+fn set_times(parent: &OwnedFd, name: &std::ffi::OsStr, node: &Node) -> Result<(), Errno> {
+    let time = |time: outlast_format::Time| fs::Timespec {
+        tv_sec: time.seconds(),
+        tv_nsec: i64::from(time.nanos()) as _,
+    };
+    let times = fs::Timestamps {
+        last_access: time(node.atime),
+        last_modification: time(node.mtime),
+    };
+    fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+impl TargetFile {
+    fn failed(&self, operation: &'static str, source: io::Error) -> SourceError {
+        SourceError::Io {
+            operation,
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), SourceError> {
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|error| self.failed("write", error))
+    }
+
+    /// Fills `buffer` from `offset` on as far as the file goes.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SourceError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self
+                .file
+                .read_at(&mut buffer[filled..], offset + filled as u64)
+            {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed("read", error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// The file's size in bytes.
+    pub fn size(&self) -> Result<u64, SourceError> {
+        Ok(self
+            .file
+            .metadata()
+            .map_err(|error| self.failed("stat", error))?
+            .len())
+    }
+
+    /// Makes the file this long: cut off, or filled with zeros that take no space.
+    pub fn set_size(&self, bytes: u64) -> Result<(), SourceError> {
+        self.file
+            .set_len(bytes)
+            .map_err(|error| self.failed("set size", error))
+    }
+}
