@@ -47,7 +47,7 @@ type Check = fn(&dyn Deletes, Demands) -> Checked;
 const CHECKS: [(&str, Check); 12] = [
     ("prepare-twice", prepare_twice),
     ("write-and-read", write_and_read),
-    ("config", config),
+    ("the-config", config),
     ("same-bytes-again", same_bytes_again),
     ("other-bytes-refused", other_bytes_refused),
     ("ranges", ranges),

@@ -201,6 +201,36 @@ fn a_lost_answer_is_settled_by_looking() {
 }
 
 #[test]
+fn large_bodies_are_sent_only_when_they_are_wanted() {
+    let server = RestServer::start().unwrap();
+    let store = prepared(&server);
+    let bytes = sample_bytes(5, 2 * 1024 * 1024);
+    let name = name_of(ObjectKind::Pack, &bytes);
+    server.misbehave("POST", "data/", 1, Misbehaviour::RefuseEarly(507));
+    let error = store.write(&name, &bytes).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    store.write(&name, &bytes).unwrap();
+    let announced = |server: &RestServer| {
+        let posts = server.requests();
+        posts
+            .iter()
+            .filter(|request| request.header("expect").is_some())
+            .count()
+    };
+    assert_eq!(announced(&server), 2);
+
+    // A server that does not know how to say so gets them at once, from then on.
+    server.misbehave("POST", "data/", 1, Misbehaviour::RefuseEarly(417));
+    for seed in 6..9 {
+        let bytes = sample_bytes(seed, 2 * 1024 * 1024);
+        store
+            .write(&name_of(ObjectKind::Pack, &bytes), &bytes)
+            .unwrap();
+    }
+    assert_eq!(announced(&server), 3);
+}
+
+#[test]
 fn a_refusal_stands_where_nothing_is_there_or_nothing_can_be_read() {
     let server = RestServer::start().unwrap();
     let store = prepared(&server);

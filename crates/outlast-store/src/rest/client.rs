@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -24,6 +25,10 @@ const REDIRECTS_MAX: usize = 5;
 const REASON_BYTES_MAX: u64 = 512;
 /// Bodies go through the throttle in pieces of this size.
 const PIECE_BYTES: usize = 64 * 1024;
+/// Bodies from this size on are announced and sent only when the server says that it wants them: an
+/// object that is there already, or that has no room, is not uploaded in vain, and the server's
+/// reason arrives instead of a broken connection. It costs one round trip.
+const ANNOUNCED_BYTES_MIN: usize = 1024 * 1024;
 /// Largest header of an answer.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 
@@ -82,6 +87,8 @@ pub(super) struct Client {
     base: Url,
     authorization: Option<Secret>,
     throttle: Option<Arc<Throttle>>,
+    /// Set when the server turns out not to understand announcements.
+    announces_nothing: AtomicBool,
     pub(super) location: String,
 }
 
@@ -119,6 +126,7 @@ impl Client {
             base: location.url.clone(),
             authorization: authorization(location, options),
             throttle: options.throttle.clone(),
+            announces_nothing: AtomicBool::new(false),
             location: location.to_string(),
         })
     }
@@ -173,6 +181,11 @@ impl Client {
                 .map_err(|error| Failure::Refused(error.to_string()))?;
             return self.agent.run(request).map_err(failure);
         };
+        let announced =
+            left.len() >= ANNOUNCED_BYTES_MIN && !self.announces_nothing.load(Ordering::Relaxed);
+        if announced {
+            request = request.header(header::EXPECT, "100-continue");
+        }
         let mut pieces = Pieces {
             left,
             throttle: self.throttle.as_deref(),
@@ -182,7 +195,12 @@ impl Client {
             .header(header::CONTENT_LENGTH, left.len())
             .body(SendBody::from_reader(&mut pieces))
             .map_err(|error| Failure::Refused(error.to_string()))?;
-        self.agent.run(request).map_err(failure)
+        let answer = self.agent.run(request).map_err(failure)?;
+        if announced && answer.status() == StatusCode::EXPECTATION_FAILED {
+            self.announces_nothing.store(true, Ordering::Relaxed);
+            return self.exchange(method, url, range, body);
+        }
+        Ok(answer)
     }
 
     /// Reads a body of at most `max` bytes, as fast as the throttle allows.
