@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use outlast_repo::{Cancel, NoObserver, ParentSnapshot, Repository, backup};
 use outlast_store::LocalStore;
-use support::{MemorySource, backup_options, init, noise, open};
+use support::{MemorySource, backup_options, init, noise, open, tools};
 
 fn sample() -> MemorySource {
     let mut source = MemorySource::default()
@@ -62,12 +62,16 @@ fn nothing_is_stored_twice_with_or_without_a_parent() {
     assert_eq!(third.summary.dirs_unmodified, 2);
     assert_eq!((third.stored.data_blobs, third.stored.tree_blobs), (0, 0));
 
-    let check = Command::new("restic")
-        .args(["--no-cache", "check", "--read-data", "-r"])
-        .arg(folder.path())
-        .env("RESTIC_PASSWORD", "test password")
-        .output();
-    if let Ok(check) = check {
+    for program in [tools::restic_014(), tools::restic_019()]
+        .into_iter()
+        .flatten()
+    {
+        let check = Command::new(program)
+            .args(["--no-cache", "check", "--read-data", "-r"])
+            .arg(folder.path())
+            .env("RESTIC_PASSWORD", "test password")
+            .output()
+            .unwrap();
         assert!(
             check.status.success(),
             "{}",

@@ -8,6 +8,7 @@ mod duplicates;
 mod edges;
 mod exit_codes;
 mod habits;
+mod invariants;
 mod licences;
 mod links;
 mod manifest;
@@ -84,6 +85,7 @@ pub fn check_all() -> Result<Vec<Violation>, String> {
         tables::DUPLICATES_KNOWN,
     ));
     violations.extend(manifest::check(text_of("Cargo.toml")?));
+    violations.extend(invariants::check(&files));
     for file in &files {
         violations.extend(habits::check(file));
         violations.extend(purity::check(file));

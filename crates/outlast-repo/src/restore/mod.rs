@@ -1,3 +1,0 @@
-//! Restoring.
-pub(crate) mod fetch;
-pub(crate) mod plan;
