@@ -69,6 +69,14 @@ pub enum RepoError {
         /// What is wrong at each place.
         reasons: Vec<String>,
     },
+    /// A file or directory of a snapshot cannot be had whole.
+    #[error("{} is damaged: {reason}", path.display())]
+    FileDamaged {
+        /// The path within the snapshot.
+        path: std::path::PathBuf,
+        /// What is wrong, with the blob or tree.
+        reason: String,
+    },
     /// Bytes do not follow the format.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -9,6 +9,7 @@
 
 mod backup;
 mod cancel;
+mod dump;
 mod environment;
 mod error;
 mod index;
@@ -22,6 +23,8 @@ mod packer;
 mod policy;
 mod presence;
 mod repository;
+mod restore;
+mod salvage;
 mod saver;
 mod snapshots;
 mod subfolder;
@@ -34,6 +37,7 @@ pub use backup::{
     ItemStatistics, NoObserver, ParentSnapshot, ScanTotals, backup, scan,
 };
 pub use cancel::Cancel;
+pub use dump::{ArchiveFormat, DumpTarget, dump_directory, dump_file, find_dump_target};
 pub use environment::{Clock, Environment, SystemClock};
 pub use error::RepoError;
 pub use index::{BlobIndex, BlobLocation, PackNumber};

@@ -1,0 +1,3 @@
+//! Restoring.
+pub(crate) mod fetch;
+pub(crate) mod plan;
