@@ -4,7 +4,10 @@
 //! [`LockStore`] can remove locks and nothing else, and [`Deletes`] everything; code that holds only
 //! a `Store` or a `LockStore` cannot delete a backup.
 //!
-//! Adapters are [`MemoryStore`] and [`LocalStore`].
+//! [`open`] makes a store from a [`Location`]. Adapters: [`MemoryStore`], [`LocalStore`],
+//! [`RestStore`]. Decorators: [`Retry`], [`Limit`], [`Cached`]. Every one of them passes
+//! [`conformance`]; [`faults`] has stores that fail on purpose, and [`testing`] a REST server in
+//! this process, for the tests of other crates.
 //!
 //! Invariants: a write is durable when it returns; objects are never overwritten with other bytes;
 //! this crate knows no keys and no formats.
@@ -14,8 +17,10 @@ mod port;
 
 mod local;
 mod memory;
+mod open_files;
 mod rest;
 
+mod cache;
 mod clock;
 mod connect;
 mod limit;
@@ -26,6 +31,10 @@ pub mod conformance;
 pub mod faults;
 pub mod testing;
 
+pub use cache::{
+    CACHE_AGE_MAX, CACHED_PACK_BYTES_MAX, CacheInfo, Cached, RepositoryCache, list_caches,
+    remove_old_caches,
+};
 pub use clock::{Clock, SystemClock};
 pub use connect::{ConnectOptions, open};
 pub use error::StoreError;

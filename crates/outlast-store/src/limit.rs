@@ -128,6 +128,10 @@ impl<S: Store> Store for Limit<S> {
         self.inner.connections()
     }
 
+    fn declare_tree_packs(&self, packs: &[Id]) {
+        self.inner.declare_tree_packs(packs);
+    }
+
     fn prepare(&self) -> Result<(), StoreError> {
         self.inner.prepare()
     }

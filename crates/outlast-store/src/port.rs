@@ -56,6 +56,12 @@ pub trait Store: Send + Sync {
     /// object's name are passed over. An empty or missing folder has no objects.
     fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError>;
 
+    /// A hint: these packs hold trees, which are small, and are read again and again. A cache keeps
+    /// them; everything else ignores this.
+    fn declare_tree_packs(&self, packs: &[Id]) {
+        let _ = packs;
+    }
+
     /// Whether the object exists.
     fn exists(&self, name: &ObjectName) -> Result<bool, StoreError> {
         match self.size(name) {
@@ -115,6 +121,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError> {
         (**self).list(kind, visit)
+    }
+    fn declare_tree_packs(&self, packs: &[Id]) {
+        (**self).declare_tree_packs(packs);
     }
 }
 

@@ -201,6 +201,10 @@ impl<S: Store> Store for Retry<S> {
         self.inner.connections()
     }
 
+    fn declare_tree_packs(&self, packs: &[Id]) {
+        self.inner.declare_tree_packs(packs);
+    }
+
     fn prepare(&self) -> Result<(), StoreError> {
         self.attempts(|| "prepare the store".to_owned(), || self.inner.prepare())
     }

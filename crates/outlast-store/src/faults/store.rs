@@ -270,6 +270,10 @@ impl<S: Store> Store for FaultStore<S> {
         self.inner.connections()
     }
 
+    fn declare_tree_packs(&self, packs: &[Id]) {
+        self.inner.declare_tree_packs(packs);
+    }
+
     fn prepare(&self) -> Result<(), StoreError> {
         self.apply(Operation::Prepare, None, None, || self.inner.prepare())
     }

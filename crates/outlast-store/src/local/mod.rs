@@ -5,7 +5,7 @@
 //! the group may use it, as with restic.
 
 mod layout;
-mod open_files;
+
 mod publish;
 #[cfg(test)]
 mod tests;
@@ -26,8 +26,9 @@ pub use self::layout::Layout;
 pub use self::publish::{SyncObserver, SyncPoint};
 
 use self::layout::id_of;
-use self::open_files::OpenFiles;
+pub(crate) use self::publish::open_read;
 use self::publish::{Abilities, Modes, Outcome, TEMPORARY_PREFIX};
+use crate::open_files::OpenFiles;
 use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
 
 /// Temporary files older than this are of no running writer.

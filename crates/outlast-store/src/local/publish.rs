@@ -168,7 +168,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Opens a file for reading. Never blocks, whatever somebody put at the path.
-pub(super) fn open_read(path: &Path) -> io::Result<(File, u64)> {
+pub(crate) fn open_read(path: &Path) -> io::Result<(File, u64)> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = fs::OpenOptions::new()
         .read(true)

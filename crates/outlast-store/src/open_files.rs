@@ -10,20 +10,20 @@ use outlast_object::ObjectName;
 use parking_lot::Mutex;
 use rustix::fs::fstat;
 
-use super::publish::open_read;
+use crate::local::open_read;
 
 /// Files kept open at most.
 const OPEN_FILES_MAX: usize = 32;
 
 /// The files used last, the latest in front.
 #[derive(Debug, Default)]
-pub(super) struct OpenFiles {
+pub(crate) struct OpenFiles {
     files: Mutex<VecDeque<(ObjectName, Arc<File>)>>,
 }
 
 impl OpenFiles {
     /// The file of an object and its size, opened now or before.
-    pub(super) fn open(&self, name: &ObjectName, path: &Path) -> io::Result<(Arc<File>, u64)> {
+    pub(crate) fn open(&self, name: &ObjectName, path: &Path) -> io::Result<(Arc<File>, u64)> {
         if let Some(file) = self.take(name) {
             let state = fstat(&*file)?;
             // A file that was removed or replaced behind our back has no name left: open anew,
@@ -40,7 +40,7 @@ impl OpenFiles {
     }
 
     /// Lets go of an object's file.
-    pub(super) fn forget(&self, name: &ObjectName) {
+    pub(crate) fn forget(&self, name: &ObjectName) {
         self.files.lock().retain(|(kept, _)| kept != name);
     }
 
