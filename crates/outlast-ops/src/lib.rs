@@ -1,1 +1,23 @@
-//! x
+//! The verbs, composed from the engine: what a program calls, and what it gets to show.
+//!
+//! [`Session`] is an opened repository with its store and lock; [`run_backup`] and the other
+//! functions are verbs. Nothing here prints: notices and progress go to observers.
+//!
+//! Invariants: a verb that only reads or adds never gets the store as one that deletes; secrets are
+//! never part of a message.
+
+mod backup;
+mod config;
+mod protect;
+mod session;
+mod status;
+
+pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, target_paths};
+pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
+pub use protect::{
+    Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
+};
+pub use session::{
+    CacheChoice, Session, SessionOptions, default_cache_folder, init_session, stored_snapshots,
+};
+pub use status::{Status, Verdict, read_status, restore_command, shell_quote};

@@ -35,16 +35,27 @@ fn no_path_and_no_symbolic_link_leads_outside() {
     assert!(target.create_file(Path::new("link/file")).is_err());
     assert!(target.make_directory(Path::new("link")).is_err());
     assert!(target.make_directory(Path::new("link/dir")).is_err());
-    assert!(target.make_hard_link(Path::new("copy"), Path::new("link/file")).is_err());
+    assert!(
+        target
+            .make_hard_link(Path::new("copy"), Path::new("link/file"))
+            .is_err()
+    );
     assert!(target.list(Path::new("link")).is_err());
     assert!(target.remove(Path::new("link/file")).is_err());
-    let node = Node { mode: Mode(0o777), ..Node::default() };
+    let node = Node {
+        mode: Mode(0o777),
+        ..Node::default()
+    };
     target.apply_metadata(Path::new("link/file"), &node, &MetadataOptions::default());
     target.apply_metadata(Path::new("link"), &node, &MetadataOptions::default());
     assert_eq!(std::fs::metadata(&outside).unwrap().mode() & 0o777, 0o755);
     // A file in place of the link, and the link's removal, leave alone what it points to.
     symlink(outside.join("file"), target.path().join("file")).unwrap();
-    target.create_file(Path::new("file")).unwrap().write_at(b"new", 0).unwrap();
+    target
+        .create_file(Path::new("file"))
+        .unwrap()
+        .write_at(b"new", 0)
+        .unwrap();
     target.remove(Path::new("link")).unwrap();
     assert_eq!(std::fs::read(outside.join("file")).unwrap(), b"precious");
     assert_eq!(std::fs::read(target.path().join("file")).unwrap(), b"new");
@@ -56,7 +67,11 @@ fn files_with_other_names_are_replaced_not_changed() {
     let target = Target::open(folder.path()).unwrap();
     std::fs::write(folder.path().join("a"), "old").unwrap();
     std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).unwrap();
-    target.create_file(Path::new("b")).unwrap().write_at(b"new", 0).unwrap();
+    target
+        .create_file(Path::new("b"))
+        .unwrap()
+        .write_at(b"new", 0)
+        .unwrap();
     assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"old");
     assert_eq!(std::fs::read(folder.path().join("b")).unwrap(), b"new");
 }
@@ -101,14 +116,25 @@ fn metadata_comes_back() {
     assert!(errors.is_empty(), "{errors:?}");
     let metadata = std::fs::metadata(folder.path().join("file")).unwrap();
     assert_eq!(metadata.mode() & 0o7777, 0o4751);
-    assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (1_000_000_000, 123_456_789));
+    assert_eq!(
+        (metadata.mtime(), metadata.mtime_nsec()),
+        (1_000_000_000, 123_456_789)
+    );
     assert_eq!(metadata.len(), 200_000);
     let mut value = vec![0; 16];
     let length =
         rustix::fs::getxattr(folder.path().join("file"), "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"hello");
-    let fifo = Node { kind: NodeKind::Fifo, mode: Mode(0o600), ..node };
+    let fifo = Node {
+        kind: NodeKind::Fifo,
+        mode: Mode(0o600),
+        ..node
+    };
     target.make_special(Path::new("fifo"), &fifo).unwrap();
     assert!(target.open_file(Path::new("fifo")).unwrap().is_none());
-    assert!(target.make_special(Path::new("x"), &Node::default()).is_err());
+    assert!(
+        target
+            .make_special(Path::new("x"), &Node::default())
+            .is_err()
+    );
 }

@@ -1,0 +1,207 @@
+//! An opened repository: its store, its cache, its lock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_format::Compression;
+use outlast_repo::{
+    Cancel, Environment, InitOptions, LockGuard, LockMode, Notice, OpenOptions, RepoError,
+    Repository, StoredSnapshot,
+};
+use outlast_store::{ConnectOptions, Deletes, Location, LockStore};
+use zeroize::Zeroizing;
+
+/// Whether and where things are kept locally.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheChoice {
+    /// Nothing is kept.
+    Off,
+    /// In this folder.
+    Folder(PathBuf),
+}
+
+/// How a repository is reached and opened.
+#[derive(Clone)]
+pub struct SessionOptions {
+    /// Where it is.
+    pub location: Location,
+    /// How the connection is made.
+    pub connect: ConnectOptions,
+    /// The password.
+    pub password: Zeroizing<Vec<u8>>,
+    /// Beginning of the id of the key file to try first.
+    pub key_hint: Option<String>,
+    /// The local cache.
+    pub cache: CacheChoice,
+    /// Compression of new data.
+    pub compression: Compression,
+    /// Size of new packs in bytes.
+    pub pack_bytes: Option<u64>,
+    /// Do not lock.
+    pub no_lock: bool,
+    /// How long to wait for the locks of others.
+    pub retry_lock: Duration,
+}
+
+/// An opened repository.
+pub struct Session {
+    repository: Repository,
+    deletes: Arc<dyn Deletes>,
+    cancel: Cancel,
+    no_lock: bool,
+    retry_lock: Duration,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({:?})", self.repository)
+    }
+}
+
+/// The folder for caches where nothing else is asked for: `$XDG_CACHE_HOME/outlast`.
+pub fn default_cache_folder() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    base.or_else(home).map(|base| base.join("outlast"))
+}
+
+fn open_options(options: &SessionOptions) -> OpenOptions {
+    OpenOptions {
+        key_hint: options.key_hint.clone(),
+        notes_folder: None,
+        compression: options.compression,
+        pack_bytes: options.pack_bytes,
+    }
+}
+
+/// Makes a new repository and opens it.
+pub fn init_session(
+    options: &SessionOptions,
+    init: &InitOptions,
+    environment: Environment,
+    cancel: &Cancel,
+) -> Result<Session, RepoError> {
+    let deletes = outlast_store::open(&options.location, &options.connect)?;
+    let store: Arc<dyn LockStore> = deletes.clone();
+    let repository = Repository::init(
+        store,
+        environment,
+        &options.password,
+        init,
+        open_options(options),
+    )?;
+    Ok(Session::assemble(repository, deletes, options, cancel))
+}
+
+impl Session {
+    /// Opens the repository. Neither lock nor index are taken yet.
+    pub fn open(
+        options: &SessionOptions,
+        environment: Environment,
+        cancel: &Cancel,
+    ) -> Result<Self, RepoError> {
+        let deletes = outlast_store::open(&options.location, &options.connect)?;
+        let store: Arc<dyn LockStore> = deletes.clone();
+        let repository =
+            Repository::open(store, environment, &options.password, open_options(options))?;
+        Ok(Self::assemble(repository, deletes, options, cancel))
+    }
+
+    fn assemble(
+        repository: Repository,
+        deletes: Arc<dyn Deletes>,
+        options: &SessionOptions,
+        cancel: &Cancel,
+    ) -> Self {
+        let repository = match &options.cache {
+            CacheChoice::Off => repository,
+            CacheChoice::Folder(folder) => {
+                let own = folder.join(repository.config().id.to_hex());
+                repository.with_notes_folder(own)
+            }
+        };
+        Self {
+            repository,
+            deletes,
+            cancel: cancel.clone(),
+            no_lock: options.no_lock,
+            retry_lock: options.retry_lock,
+        }
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The store as one from which things can be removed.
+    pub fn deletes(&self) -> &dyn Deletes {
+        &*self.deletes
+    }
+
+    /// The request to stop.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Takes a shared lock, unless none is wanted.
+    pub fn lock_shared(&self) -> Result<Option<LockGuard>, RepoError> {
+        if self.no_lock {
+            return Ok(None);
+        }
+        LockGuard::acquire(
+            &self.repository,
+            LockMode::Shared,
+            self.retry_lock,
+            &self.cancel,
+        )
+        .map(Some)
+    }
+
+    /// Takes a shared lock for reading; where none can be written, the work goes on without.
+    pub fn lock_for_reading(&self) -> Result<Option<LockGuard>, RepoError> {
+        match self.lock_shared() {
+            Err(RepoError::Store(error)) if !error.is_retryable() => {
+                let text = format!("no lock could be made, going on without: {error}");
+                self.repository.environment().notice(Notice::Other(text));
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
+    /// Takes the lock that excludes everybody else. There is no way around it: what removes needs it.
+    pub fn lock_exclusive(&self) -> Result<LockGuard, RepoError> {
+        LockGuard::acquire(
+            &self.repository,
+            LockMode::Exclusive,
+            self.retry_lock,
+            &self.cancel,
+        )
+    }
+
+    /// Loads the index.
+    pub fn load_index(&self) -> Result<(), RepoError> {
+        self.repository.load_index(&self.cancel).map(|_| ())
+    }
+}
+
+/// All snapshots of a repository that can be read.
+pub fn stored_snapshots(
+    repository: &Repository,
+    cancel: &Cancel,
+) -> Result<Vec<StoredSnapshot>, RepoError> {
+    let snapshots = repository.load_snapshots(cancel)?;
+    Ok(snapshots
+        .into_iter()
+        .map(|(id, snapshot)| StoredSnapshot { id, snapshot })
+        .collect())
+}
+
+/// Whether a path lies in a folder or is the folder.
+pub(crate) fn is_within(path: &Path, folder: &Path) -> bool {
+    path.starts_with(folder)
+}
