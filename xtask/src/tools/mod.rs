@@ -198,8 +198,10 @@ fn cache_folder() -> Result<PathBuf, String> {
     if let Some(folder) = std::env::var_os("OUTLAST_TOOLS_CACHE") {
         return Ok(PathBuf::from(folder));
     }
-    let home = std::env::var_os("HOME").ok_or("HOME is not set")?;
-    Ok(PathBuf::from(home).join(".cache/outlast-tools"))
+    Ok(match std::env::var_os("HOME") {
+        Some(home) => PathBuf::from(home).join(".cache/outlast-tools"),
+        None => workspace::root().join("target/tools-cache"),
+    })
 }
 
 fn find_on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {

@@ -30,7 +30,9 @@ pub fn provide() -> Result<(), String> {
     }
     println!("installing {list}");
     process::show(process::command("apt-get", &["--quiet", "update"]))?;
-    let mut arguments = vec!["--quiet", "install", "--yes", "--no-install-recommends"];
+    // Another installation may be under way; wait for it.
+    let mut arguments = vec!["--quiet", "-o", "DPkg::Lock::Timeout=120"];
+    arguments.extend(["install", "--yes", "--no-install-recommends"]);
     arguments.extend(&missing);
     let mut command = process::command("apt-get", &arguments);
     command.env("DEBIAN_FRONTEND", "noninteractive");
