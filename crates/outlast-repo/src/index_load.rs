@@ -1,6 +1,6 @@
 //! Loading all index files, in parallel; those that cannot be read are passed over with a notice.
 
-use outlast_format::{IndexFile, decode_unpacked};
+use outlast_format::{BlobKind, IndexFile, decode_unpacked};
 use outlast_object::{Id, ObjectKind, ObjectName};
 use parking_lot::Mutex;
 
@@ -98,6 +98,7 @@ fn load_some(
 fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut LoadedIndex) {
     let mut refused = 0;
     let mut blobs = Vec::new();
+    let mut tree_packs = Vec::new();
     for pack in &file.packs {
         blobs.clear();
         for blob in &pack.blobs {
@@ -107,7 +108,12 @@ fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut Load
             }
         }
         loaded.index.add_pack(pack.id, &blobs);
+        // Packs of old repositories that mix trees with data are too much for a cache.
+        if blobs.iter().all(|blob| blob.handle.kind == BlobKind::Tree) {
+            tree_packs.push(pack.id);
+        }
     }
+    repository.store().declare_tree_packs(&tree_packs);
     if refused > 0 {
         let reason = format!("{refused} of its entries describe impossible places");
         repository

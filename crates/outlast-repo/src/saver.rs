@@ -341,6 +341,9 @@ impl Saver<'_> {
         let repository = self.repository;
         let (bytes, blobs) = pack.finish(repository.key(), random_iv()?)?;
         let id = hash(&bytes);
+        if blobs.iter().all(|blob| blob.handle.kind == BlobKind::Tree) {
+            repository.store().declare_tree_packs(&[id]);
+        }
         repository.store().write(&ObjectName::pack(id), &bytes)?;
         drop(bytes);
         self.counters.packs.fetch_add(1, Ordering::Relaxed);
