@@ -20,6 +20,11 @@ impl Cancel {
         Self(flag)
     }
 
+    /// The flag itself, for those who know no `Cancel`.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Asks everybody who works with this token to stop soon.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);

@@ -90,12 +90,11 @@ impl Environment {
             .nodename()
             .to_string_lossy()
             .into_owned();
-        let username = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
         Self {
             clock: Arc::new(SystemClock::default()),
             notices,
             hostname,
-            username: username.unwrap_or_default(),
+            username: outlast_source::current_user_name(),
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
             pid: std::process::id(),

@@ -21,6 +21,7 @@ pub mod target;
 pub use error::SourceError;
 pub use exclude::Excludes;
 pub use file_tree::{FileTree, FileTreeOptions, Warn, clean};
+pub use metadata::current_user_name;
 pub use port::{Content, Found, Place, Source};
 pub use stream::StreamSource;
 pub use target::{MetadataOptions, Target, TargetFile, check_name};

@@ -18,6 +18,13 @@ const XATTR_LIST_BYTES_MAX: usize = 64 * 1024;
 /// Value of one extended attribute, in bytes.
 const XATTR_VALUE_BYTES_MAX: usize = 64 * 1024;
 
+/// Name of the user who runs this; empty if nobody knows it.
+pub fn current_user_name() -> String {
+    let name = uzers::get_user_by_uid(rustix::process::getuid().as_raw());
+    name.map(|user| user.name().to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
 /// Turns what the system says of a file into a node.
 #[derive(Debug)]
 pub(crate) struct MetadataReader {

@@ -1,0 +1,193 @@
+//! From global options to an opened repository.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_format::Compression;
+use outlast_ops::{CacheChoice, Session, SessionOptions, default_cache_folder};
+use outlast_repo::{Cancel, Environment, Notice, Notices};
+use outlast_store::{ConnectOptions, Limits, Location, RetryEvent, Secret, Timeouts, TlsOptions};
+
+use crate::args::GlobalArguments;
+use crate::exit::Failure;
+use crate::parse;
+use crate::password::{self, Password};
+use crate::render::message;
+
+/// What every verb gets.
+pub struct Context {
+    /// Options of all verbs.
+    pub global: GlobalArguments,
+    /// The request to stop.
+    pub cancel: Cancel,
+}
+
+struct Warnings;
+
+impl Notices for Warnings {
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::Adopted { .. } => message::note(&notice.to_string()),
+            notice => message::warning(&notice.to_string()),
+        }
+    }
+}
+
+/// Tells of failures that are being dealt with.
+fn tell_of_retry(event: &RetryEvent<'_>) {
+    match event {
+        RetryEvent::Retrying {
+            operation,
+            error,
+            delay,
+            ..
+        } => {
+            let seconds = delay.as_secs_f64();
+            message::warning(&format!(
+                "{operation} failed, trying again in {seconds:.1} s: {error}"
+            ));
+        }
+        RetryEvent::Recovered {
+            operation,
+            attempts,
+        } => {
+            message::note(&format!("{operation} succeeded after {attempts} attempts"));
+        }
+        // The error itself is told at the end.
+        RetryEvent::GivenUp { .. } => {}
+    }
+}
+
+impl Context {
+    /// Clock, host, user, and notices as warnings on standard error.
+    pub fn environment(&self) -> Environment {
+        Environment::of_this_process(Arc::new(Warnings))
+    }
+
+    /// Whether to say anything but results.
+    pub fn is_talkative(&self) -> bool {
+        !self.global.json && self.global.verbosity() > 0
+    }
+
+    /// The text of the repository's location.
+    pub fn location_text(&self) -> Result<String, Failure> {
+        match (&self.global.repo, &self.global.repository_file) {
+            (Some(_), Some(_)) => Err(Failure::new(
+                "--repo and --repository-file exclude each other",
+            )),
+            (Some(repo), None) if !repo.is_empty() => Ok(repo.clone()),
+            (_, Some(file)) => {
+                let text = std::fs::read_to_string(file).map_err(|error| {
+                    Failure::new(format!(
+                        "the repository file {} cannot be read: {error}",
+                        file.display()
+                    ))
+                })?;
+                Ok(text.trim().to_owned())
+            }
+            _ => Err(Failure::new("no repository was named").hint(
+                "use -r, --repository-file or RESTIC_REPOSITORY; `outlast protect PATH` needs none",
+            )),
+        }
+    }
+
+    /// Where caches are kept.
+    pub fn cache(&self) -> CacheChoice {
+        if self.global.no_cache {
+            return CacheChoice::Off;
+        }
+        let folder = self.global.cache_dir.clone().or_else(default_cache_folder);
+        folder.map_or(CacheChoice::Off, CacheChoice::Folder)
+    }
+
+    /// How the connection is made.
+    pub fn connect_options(&self) -> Result<ConnectOptions, Failure> {
+        let global = &self.global;
+        let stuck = parse::duration(&global.stuck_request_timeout).map_err(Failure::new)?;
+        let variable = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value: &String| !value.is_empty())
+        };
+        let mut connections = None;
+        for option in &global.option {
+            let (key, value) = option.split_once('=').unwrap_or((option, ""));
+            match key {
+                "rest.connections" | "local.connections" => {
+                    let number = value
+                        .parse()
+                        .map_err(|_| Failure::new(format!("invalid option {option:?}")))?;
+                    connections = Some(number);
+                }
+                _ => {
+                    return Err(Failure::new(format!("unknown extended option {key:?}"))
+                        .hint("known are rest.connections and local.connections"));
+                }
+            }
+        }
+        let mut options = ConnectOptions {
+            rest_user: variable("RESTIC_REST_USERNAME"),
+            rest_password: variable("RESTIC_REST_PASSWORD").map(Secret::new),
+            tls: TlsOptions {
+                ca_certificates: global.cacert.clone(),
+                client_certificate: global.tls_client_cert.clone(),
+                insecure: global.insecure_tls,
+            },
+            connections,
+            limits: Limits {
+                upload_kib_per_second: global.limit_upload,
+                download_kib_per_second: global.limit_download,
+            },
+            ..ConnectOptions::default()
+        };
+        options.timeouts = Timeouts {
+            idle: stuck,
+            ..options.timeouts
+        };
+        options.retry_observer = Some(Arc::new(tell_of_retry));
+        options.cancelled = self.cancel.flag();
+        Ok(options)
+    }
+
+    /// How a repository at `location` is opened with `password`.
+    pub fn session_options(
+        &self,
+        location: &str,
+        password: Password,
+    ) -> Result<SessionOptions, Failure> {
+        let global = &self.global;
+        let compression: Compression = global.compression.parse().map_err(Failure::new)?;
+        let pack_bytes = match global.pack_size {
+            0 => None,
+            mib @ 4..=128 => Some(mib << 20),
+            mib => {
+                return Err(Failure::new(format!(
+                    "a pack size of {mib} MiB is not between 4 and 128"
+                )));
+            }
+        };
+        let retry_lock = match &global.retry_lock {
+            Some(text) => parse::duration(text).map_err(Failure::new)?,
+            None => Duration::ZERO,
+        };
+        Ok(SessionOptions {
+            location: Location::parse(location)?,
+            connect: self.connect_options()?,
+            password,
+            key_hint: global.key_hint.clone(),
+            cache: self.cache(),
+            compression,
+            pack_bytes,
+            no_lock: global.no_lock,
+            retry_lock,
+        })
+    }
+
+    /// Opens the repository that the options name.
+    pub fn open(&self) -> Result<Session, Failure> {
+        let location = self.location_text()?;
+        let password = password::of_repository(&self.global)?;
+        let options = self.session_options(&location, password)?;
+        Ok(Session::open(&options, self.environment(), &self.cancel)?)
+    }
+}

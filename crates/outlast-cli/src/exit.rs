@@ -1,0 +1,172 @@
+//! How a run ends: restic's exit codes, own ones from 20, errors in one line with a hint.
+
+use std::process::ExitCode;
+
+use outlast_ops::{ConfigurationError, ProtectError};
+use outlast_repo::{Cancel, RepoError};
+use outlast_store::StoreError;
+
+use crate::render::{self, message};
+
+/// All went well.
+pub const OK: u8 = 0;
+/// The command failed.
+pub const FAILED: u8 = 1;
+/// A snapshot was made, but some of the source could not be read.
+pub const INCOMPLETE: u8 = 3;
+/// There is no repository.
+pub const NO_REPOSITORY: u8 = 10;
+/// The repository is locked by somebody else.
+pub const LOCKED: u8 = 11;
+/// The password is wrong.
+pub const WRONG_PASSWORD: u8 = 12;
+/// Written, but not safe yet (only where it was asked for).
+pub const NOT_SAFE_YET: u8 = 20;
+/// A guard stopped the command: it would have lost something silently.
+pub const GUARDED: u8 = 21;
+/// Interrupted by a signal.
+pub const INTERRUPTED: u8 = 130;
+
+/// All codes with their meanings, for the documentation.
+pub const TABLE: [(u8, &str); 9] = [
+    (OK, "success"),
+    (
+        FAILED,
+        "the command failed; for backup: no snapshot was made",
+    ),
+    (
+        INCOMPLETE,
+        "a snapshot was made, but some of the source could not be read",
+    ),
+    (NO_REPOSITORY, "there is no repository"),
+    (LOCKED, "the repository is locked by somebody else"),
+    (WRONG_PASSWORD, "the password is wrong"),
+    (
+        NOT_SAFE_YET,
+        "written, but not safe yet (protect --require-safe)",
+    ),
+    (GUARDED, "a guard stopped the command and explains why"),
+    (INTERRUPTED, "interrupted by a signal"),
+];
+
+/// Why a run did not end well.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What happened, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            code: FAILED,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// A failure with another code.
+    pub fn with_code(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<RepoError> for Failure {
+    fn from(error: RepoError) -> Self {
+        let failure = Failure::new(error.to_string());
+        match &error {
+            RepoError::NoRepository { .. } => Failure { code: NO_REPOSITORY, ..failure }
+                .hint("check the location; `outlast init` makes a new repository there"),
+            RepoError::Locked { .. } => Failure { code: LOCKED, ..failure }.hint(
+                "wait for it with --retry-lock 5m; if its program is gone, `outlast unlock` removes the lock",
+            ),
+            RepoError::WrongPassword { .. } => Failure { code: WRONG_PASSWORD, ..failure }
+                .hint("check --password-file, --password-command or RESTIC_PASSWORD"),
+            RepoError::Cancelled => Failure { code: INTERRUPTED, ..failure }
+                .hint("what was stored so far is kept; the next run goes on from there"),
+            RepoError::Damaged { .. } | RepoError::BlobDamaged { .. } | RepoError::BlobMissing(_) => failure
+                .hint("`outlast check --read-data` tells what is affected; docs/damage.md what to do"),
+            RepoError::Store(StoreError::Full { .. }) => failure
+                .hint("make room and run the command again: what was stored is kept and used"),
+            RepoError::Store(StoreError::Unavailable { .. }) => failure
+                .hint("check the network and the server, then run the command again: what was stored is used"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        RepoError::from(error).into()
+    }
+}
+
+impl From<ConfigurationError> for Failure {
+    fn from(error: ConfigurationError) -> Self {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<ProtectError> for Failure {
+    fn from(error: ProtectError) -> Self {
+        let text = error.to_string();
+        match error {
+            ProtectError::Repository(error) => error.into(),
+            ProtectError::NothingToProtect => Failure::new(text).hint("for example: outlast protect ~/Documents"),
+            ProtectError::PasswordLost { .. } => Failure::new(text).hint(
+                "put the password file back from your copy of it; without it nobody can read the repository",
+            ),
+            _ => Failure::new(text),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::new(error.to_string())
+    }
+}
+
+/// The end of a run whose arguments could not be understood, or that asked for help.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // Printing may fail when nobody listens any more; there is nobody to tell then.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { FAILED } else { OK })
+}
+
+/// Tells of a failure and gives the code of the process.
+pub fn finish(result: Result<u8, Failure>, json: bool, cancel: &Cancel) -> ExitCode {
+    let failure = match result {
+        Ok(code) => return ExitCode::from(code),
+        Err(failure) => failure,
+    };
+    let code = if cancel.is_cancelled() {
+        INTERRUPTED
+    } else {
+        failure.code
+    };
+    if json {
+        render::json::exit_error(code, &failure.message);
+    } else {
+        message::error(&failure.message);
+        if let Some(hint) = &failure.hint {
+            message::hint(hint);
+        }
+    }
+    ExitCode::from(code)
+}

@@ -1,0 +1,7 @@
+//! How results and progress are shown.
+
+pub mod json;
+pub mod message;
+pub mod progress;
+pub mod table;
+pub mod units;

@@ -1,0 +1,243 @@
+//! Files that list what to back up or what to leave out.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use outlast_source::pattern::Pattern;
+
+use crate::exit::Failure;
+
+/// Longer lists are a mistake.
+const LIST_BYTES_MAX: u64 = 1 << 30;
+
+/// The bytes of a file, or of standard input for `-`.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let failed = |error| Failure::new(format!("{} cannot be read: {error}", path.display()));
+    if path == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .take(LIST_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(LIST_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    }
+    Ok(bytes)
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    bytes
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// Lines that are neither empty nor comments, without spaces around them.
+fn entries(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines(bytes)
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty() && !line.starts_with(b"#"))
+}
+
+/// The patterns of an exclude file, with `$NAME` and `${NAME}` replaced from the environment.
+pub fn patterns_of_file(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    let bytes = read(path)?;
+    Ok(entries(&bytes)
+        .map(|line| expand_variables(line, &|name| std::env::var_os(name)))
+        .collect())
+}
+
+/// Replaces variables; `$$` is a dollar sign.
+fn expand_variables(line: &[u8], look_up: &dyn Fn(&OsStr) -> Option<OsString>) -> Vec<u8> {
+    let mut expanded = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'$') {
+        expanded.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix(b"$") {
+            expanded.push(b'$');
+            rest = after;
+            continue;
+        }
+        let (name, after) = variable_name(rest);
+        if name.is_empty() {
+            expanded.push(b'$');
+        } else if let Some(value) = look_up(OsStr::from_bytes(name)) {
+            expanded.extend_from_slice(value.as_bytes());
+        }
+        rest = after;
+    }
+    expanded.extend_from_slice(rest);
+    expanded
+}
+
+fn variable_name(bytes: &[u8]) -> (&[u8], &[u8]) {
+    if let Some(inner) = bytes.strip_prefix(b"{")
+        && let Some(end) = inner.iter().position(|&byte| byte == b'}')
+    {
+        return (&inner[..end], &inner[end + 1..]);
+    }
+    let end = bytes
+        .iter()
+        .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    bytes.split_at(end.unwrap_or(bytes.len()))
+}
+
+/// The paths of a file with one pattern a line; each must match something.
+pub fn expanded(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let bytes = read(path)?;
+    let mut paths = Vec::new();
+    for line in entries(&bytes) {
+        let found = glob(Path::new(OsStr::from_bytes(line)))?;
+        if found.is_empty() {
+            let shown = String::from_utf8_lossy(line);
+            crate::render::message::warning(&format!(
+                "pattern {shown:?} does not match any files, skipping"
+            ));
+        }
+        paths.extend(found);
+    }
+    Ok(paths)
+}
+
+/// The paths of a file with one path a line, as they stand.
+pub fn verbatim(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let bytes = read(path)?;
+    let lines = lines(&bytes).filter(|line| !line.is_empty());
+    Ok(lines
+        .map(|line| PathBuf::from(OsStr::from_bytes(line)))
+        .collect())
+}
+
+/// The paths of a file in which each ends with a zero byte.
+pub fn raw(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let bytes = read(path)?;
+    let Some(list) = bytes.strip_suffix(b"\0") else {
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        return Err(Failure::new(format!(
+            "{}: the last path does not end with a zero byte",
+            path.display()
+        )));
+    };
+    let mut paths = Vec::new();
+    for name in list.split(|&byte| byte == 0) {
+        if name.is_empty() {
+            return Err(Failure::new(format!(
+                "{} lists an empty path",
+                path.display()
+            )));
+        }
+        paths.push(PathBuf::from(OsString::from_vec(name.to_vec())));
+    }
+    Ok(paths)
+}
+
+/// The existing paths that a pattern matches, sorted.
+fn glob(pattern: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let special = |name: &OsStr| {
+        name.as_bytes()
+            .iter()
+            .any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'))
+    };
+    let mut found = vec![PathBuf::new()];
+    for component in pattern.components() {
+        let Component::Normal(name) = component else {
+            found.iter_mut().for_each(|path| path.push(component));
+            continue;
+        };
+        if !special(name) {
+            found.iter_mut().for_each(|path| path.push(name));
+            continue;
+        }
+        let anchored = [b"/", name.as_bytes()].concat();
+        let matcher =
+            Pattern::new(&anchored, false).map_err(|error| Failure::new(error.to_string()))?;
+        let mut next = Vec::new();
+        for folder in found {
+            let place = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                &folder
+            };
+            // What cannot be listed matches nothing.
+            let Ok(entries) = std::fs::read_dir(place) else {
+                continue;
+            };
+            let names = entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.file_name());
+            next.extend(
+                names
+                    .filter(|name| matcher.matches(Path::new(name)))
+                    .map(|name| folder.join(name)),
+            );
+        }
+        next.sort();
+        found = next;
+    }
+    found.retain(|path| path.symlink_metadata().is_ok());
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_replaced() {
+        let look_up = |name: &OsStr| (name == "HOME").then(|| OsString::from("/home/u"));
+        for (line, expected) in [
+            ("$HOME/x", "/home/u/x"),
+            ("${HOME}x", "/home/ux"),
+            ("a$$b", "a$b"),
+            ("$NOTHING/x", "/x"),
+            ("cost: 5$", "cost: 5$"),
+            ("${HOME", "${HOME"),
+        ] {
+            let expanded = expand_variables(line.as_bytes(), &look_up);
+            assert_eq!(
+                String::from_utf8(expanded).unwrap(),
+                expected.replace("${HOME", "${HOME"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a1", "a2", "b1"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let list = folder.path().join("list");
+        let base = folder.path().display();
+        std::fs::write(
+            &list,
+            format!("# comment\n\n  {base}/a*  \r\n{base}/zzz*\n"),
+        )
+        .unwrap();
+        let names = |paths: Vec<PathBuf>| -> Vec<String> {
+            paths
+                .iter()
+                .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+                .collect()
+        };
+        assert_eq!(names(expanded(&list).unwrap()), ["a1", "a2"]);
+        std::fs::write(&list, "/x/a b\n#c\n").unwrap();
+        assert_eq!(names(verbatim(&list).unwrap()), ["a b", "#c"]);
+        std::fs::write(&list, b"/x/a\0/x/b\n\0").unwrap();
+        assert_eq!(names(raw(&list).unwrap()), ["a", "b\n"]);
+        std::fs::write(&list, b"/x/a\0/x/b").unwrap();
+        assert!(raw(&list).is_err());
+        std::fs::write(&list, b"/x/a\0\0").unwrap();
+        assert!(raw(&list).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! The verbs: a module for each, with its arguments and its act.
+
+mod backup;
+mod init;
+mod protect;
+mod snapshots;
+mod status;
+mod version;
+
+use clap::Subcommand;
+use outlast_repo::Cancel;
+
+use crate::args::CommandLine;
+use crate::context::Context;
+use crate::exit::Failure;
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Protect files and folders: the whole job in one command
+    Protect(protect::Arguments),
+    /// Show what is protected, and how safe it is
+    Status(status::Arguments),
+    /// Make a new repository
+    Init(init::Arguments),
+    /// Make a snapshot of files and folders
+    Backup(Box<backup::Arguments>),
+    /// List snapshots
+    Snapshots(snapshots::Arguments),
+    /// Print the version
+    Version(version::Arguments),
+}
+
+/// Runs a verb; gives the exit code.
+pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
+    let context = Context {
+        global: command_line.global,
+        cancel: cancel.clone(),
+    };
+    match command_line.verb {
+        Verb::Protect(arguments) => protect::run(&context, arguments),
+        Verb::Status(arguments) => status::run(&context, &arguments),
+        Verb::Init(arguments) => init::run(&context, &arguments),
+        Verb::Backup(arguments) => backup::run(&context, *arguments),
+        Verb::Snapshots(arguments) => snapshots::run(&context, &arguments),
+        Verb::Version(arguments) => version::run(&context, &arguments),
+    }
+}
+
+/// Text from a repository without characters that move the cursor.
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
+}
+
+/// Program name and version, as snapshots keep it.
+pub fn program_version() -> String {
+    format!("outlast {}", env!("CARGO_PKG_VERSION"))
+}
