@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 
 use crate::verbs::Verb;
 
@@ -27,6 +27,31 @@ pub struct CommandLine {
     /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl CommandLine {
+    /// The program's arguments. Variables that are set to nothing count as not set.
+    pub fn parse_all() -> Result<Self, clap::Error> {
+        let matches = without_empty_variables(Self::command()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// Takes back the look at variables that are set to nothing.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| {
+            if is_empty(&arg) {
+                arg.env("OUTLAST_NOT_SET")
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Options of all verbs.

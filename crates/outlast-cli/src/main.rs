@@ -17,10 +17,8 @@ mod verbs;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let command_line = match args::CommandLine::try_parse() {
+    let command_line = match args::CommandLine::parse_all() {
         Ok(command_line) => command_line,
         Err(error) => return exit::usage(&error),
     };

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use outlast_format::Compression;
 use outlast_repo::{
     Cancel, Environment, InitOptions, LockGuard, LockMode, Notice, OpenOptions, RepoError,
     Repository, StoredSnapshot,
 };
-use outlast_store::{ConnectOptions, Deletes, Location, LockStore};
+use outlast_store::{Cached, ConnectOptions, Deletes, Location, LockStore, RepositoryCache};
 use zeroize::Zeroizing;
 
 /// Whether and where things are kept locally.
@@ -96,6 +96,32 @@ pub fn init_session(
     Ok(Session::assemble(repository, deletes, options, cancel))
 }
 
+/// Puts the local cache in front of the store. A directory on this machine needs no cache of its
+/// objects, only the notes about it; a cache that cannot be used is done without.
+fn with_cache(
+    repository: Repository,
+    deletes: Arc<dyn Deletes>,
+    options: &SessionOptions,
+    folder: &Path,
+) -> (Repository, Arc<dyn Deletes>) {
+    let id = repository.config().id;
+    let cache = match RepositoryCache::open(folder, &id, SystemTime::now()) {
+        Ok(cache) => Arc::new(cache),
+        Err(error) => {
+            let text = format!("going on without a cache: {error}");
+            repository.environment().notice(Notice::Other(text));
+            return (repository, deletes);
+        }
+    };
+    let repository = repository.with_notes_folder(cache.folder().to_owned());
+    if matches!(options.location, Location::Local(_)) {
+        return (repository, deletes);
+    }
+    let cached: Arc<dyn Deletes> = Arc::new(Cached::new(deletes, cache));
+    let store: Arc<dyn LockStore> = cached.clone();
+    (repository.with_store(|_, _| store), cached)
+}
+
 impl Session {
     /// Opens the repository. Neither lock nor index are taken yet.
     pub fn open(
@@ -116,12 +142,9 @@ impl Session {
         options: &SessionOptions,
         cancel: &Cancel,
     ) -> Self {
-        let repository = match &options.cache {
-            CacheChoice::Off => repository,
-            CacheChoice::Folder(folder) => {
-                let own = folder.join(repository.config().id.to_hex());
-                repository.with_notes_folder(own)
-            }
+        let (repository, deletes) = match &options.cache {
+            CacheChoice::Off => (repository, deletes),
+            CacheChoice::Folder(folder) => with_cache(repository, deletes, options, folder),
         };
         Self {
             repository,
