@@ -12,6 +12,7 @@ mod cancel;
 mod dump;
 mod environment;
 mod error;
+mod guard;
 mod index;
 mod index_load;
 mod index_writer;
@@ -40,6 +41,11 @@ pub use cancel::Cancel;
 pub use dump::{ArchiveFormat, DumpTarget, dump_directory, dump_file, find_dump_target};
 pub use environment::{Clock, Environment, SystemClock};
 pub use error::RepoError;
+pub use guard::{
+    Admission, BACK_DATED_MIN, BURST_GAP_SECONDS, BURST_NEW_MAX, BURST_SNAPSHOTS_MIN, Dated,
+    Evidence, GuardContext, GuardFinding, GuardNotice, GuardedRetention, LATE_SECONDS,
+    guard_forget,
+};
 pub use index::{BlobIndex, BlobLocation, PackNumber};
 pub use keys::{KeyInfo, NewKey, add_key, calibrate_scrypt, list_keys};
 pub use locks::{LockGuard, LockInfo, LockMode, STALE_LOCK_SECONDS, list_locks};

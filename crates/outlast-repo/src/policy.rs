@@ -7,7 +7,7 @@
 //!
 //! The results are restic 0.19's, reasons included; the order of snapshots with equal times, which
 //! restic leaves to chance, is that of their ids. Durations that overflow in restic saturate here.
-//! The forget guard is what protects against snapshots that lie about their time.
+//! [`crate::guard_forget`] is what protects against snapshots that lie about their time.
 
 mod apply;
 mod count;
