@@ -77,6 +77,9 @@ pub enum RepoError {
         /// What is wrong, with the blob or tree.
         reason: String,
     },
+    /// There is no room (or no permission to write at all) where files are restored to.
+    #[error("the target of the restore takes no more data: {0}")]
+    TargetFull(SourceError),
     /// Bytes do not follow the format.
     #[error(transparent)]
     Format(#[from] FormatError),

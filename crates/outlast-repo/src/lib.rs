@@ -56,6 +56,10 @@ pub use policy::{
     PolicyError, Retention, apply_policy,
 };
 pub use repository::{InitOptions, OpenOptions, Repository};
+pub use restore::{
+    LostBlob, NoRestoreObserver, Overwrite, ParseOverwriteError, RestoreAction, RestoreObserver,
+    RestoreOptions, RestoreOutcome, RestoreProblem, RestoreSelection, restore,
+};
 pub use saver::{SaveStatistics, Saved, Saver, SaverOptions, with_saver};
 pub use snapshots::{
     FUTURE_TOLERANCE_SECONDS, GroupBy, GroupKey, ParentQuery, ParseGroupByError, Selected,

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use outlast_format::{Node, NodeKind};
+use outlast_format::{ExtendedAttribute, Node, NodeKind};
 use parking_lot::Mutex;
 use rustix::fs::{self, AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -22,6 +22,9 @@ use crate::SourceError;
 
 /// Longest name of one entry that Linux can keep.
 const NAME_BYTES_MAX: usize = 255;
+
+/// Names of extended attributes of one file, in bytes.
+const XATTR_LIST_BYTES_MAX: usize = 64 * 1024;
 
 /// Refuses names that could lead anywhere else than into their directory.
 pub fn check_name(name: &[u8]) -> Result<(), SourceError> {
@@ -48,6 +51,13 @@ pub struct MetadataOptions {
     pub excluded_xattrs: crate::pattern::PatternList,
     /// If not empty: only these extended attributes are put back.
     pub included_xattrs: crate::pattern::PatternList,
+}
+
+impl MetadataOptions {
+    fn wants_xattr(&self, name: &Path) -> bool {
+        let included = self.included_xattrs.is_empty() || self.included_xattrs.matches(name);
+        included && !self.excluded_xattrs.matches(name)
+    }
 }
 
 /// A directory beneath which everything is made. All methods may be called from many threads at
@@ -341,6 +351,34 @@ impl Target {
         Ok(())
     }
 
+    /// Removes a file, a link or an empty directory. Nothing is no error; a directory with entries is.
+    pub fn remove_single(&self, path: &Path) -> Result<(), SourceError> {
+        let (parent, name) = match self.parent(path) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            result => result?,
+        };
+        let result = match fs::unlinkat(&*parent, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => {
+                *self.last_parent.lock() = None;
+                fs::unlinkat(&*parent, name, AtFlags::REMOVEDIR)
+            }
+            result => result,
+        };
+        match result {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed("remove", path, error)),
+        }
+    }
+
+    /// Gives a file another name in its directory, in place of what has that name already.
+    pub fn rename_beside(&self, path: &Path, new_name: &[u8]) -> Result<(), SourceError> {
+        check_name(new_name)?;
+        let (parent, name) = self.parent(path)?;
+        let new_name = std::ffi::OsStr::from_bytes(new_name);
+        fs::renameat(&*parent, name, &*parent, new_name)
+            .map_err(|error| self.failed("rename", path, error))
+    }
+
     /// Puts back owner, mode, extended attributes and times, in the order in which none undoes
     /// another: a change of owner clears set-uid bits and capabilities, and times come last.
     /// Each failure is told; the rest goes on.
@@ -366,9 +404,7 @@ impl Target {
         }
         for attribute in &node.extended_attributes {
             let attribute_name = Path::new(&attribute.name);
-            let wanted = options.included_xattrs.is_empty()
-                || options.included_xattrs.matches(attribute_name);
-            if wanted && !options.excluded_xattrs.matches(attribute_name) {
+            if options.wants_xattr(attribute_name) {
                 let value = attribute.value.as_deref().unwrap_or_default();
                 let place = through_parent(&parent, name);
                 let result = fs::lsetxattr(&place, &attribute.name, value, fs::XattrFlags::empty());
@@ -380,6 +416,8 @@ impl Target {
                 }
             }
         }
+        let unexpected = remove_other_xattrs(&parent, name, node, options);
+        note("remove extended attribute", unexpected);
         note("set times", set_times(&parent, name, node));
         errors
     }
@@ -434,6 +472,42 @@ fn set_mode(parent: &OwnedFd, name: &std::ffi::OsStr, node: &Node) -> Result<(),
         Path::new("/proc/self/fd").join(place.as_raw_fd().to_string()),
         mode,
     )
+}
+
+/// Removes attributes that the node does not have, such as access control lists that a new file takes
+/// over from its directory. Those of the name space `security` belong to the system.
+fn remove_other_xattrs(
+    parent: &OwnedFd,
+    name: &std::ffi::OsStr,
+    node: &Node,
+    options: &MetadataOptions,
+) -> Result<(), Errno> {
+    let place = through_parent(parent, name);
+    let mut list = vec![0; 1024];
+    let length = match fs::llistxattr(&place, &mut list[..]) {
+        Ok(length) => length,
+        Err(Errno::RANGE) => {
+            list.resize(XATTR_LIST_BYTES_MAX, 0);
+            fs::llistxattr(&place, &mut list[..])?
+        }
+        Err(Errno::NOTSUP) => 0,
+        Err(error) => return Err(error),
+    };
+    for found in list[..length].split(|byte| *byte == 0) {
+        let expected = |attribute: &ExtendedAttribute| attribute.name.as_bytes() == found;
+        let found_name = std::ffi::OsStr::from_bytes(found);
+        let keep = found.is_empty()
+            || found.starts_with(b"security.")
+            || node.extended_attributes.iter().any(expected)
+            || !options.wants_xattr(Path::new(found_name));
+        if !keep {
+            match fs::lremovexattr(&place, found_name) {
+                Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::NOTSUP) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn set_times(parent: &OwnedFd, name: &std::ffi::OsStr, node: &Node) -> Result<(), Errno> {

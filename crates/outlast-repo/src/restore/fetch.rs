@@ -6,6 +6,9 @@ use outlast_object::{Id, ObjectName};
 use super::plan::{RangeRead, WantedBlob};
 use crate::{RepoError, Repository};
 
+/// Why a blob is lost that no index lists.
+pub(super) const UNLISTED: &str = "no index lists it";
+
 /// A blob that no place has intact.
 #[derive(Debug, Clone)]
 pub struct LostBlob {
@@ -21,7 +24,7 @@ impl std::fmt::Display for LostBlob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let packs: Vec<String> = self.packs.iter().map(Id::short).collect();
         match packs.as_slice() {
-            [] => write!(f, "{}: no index lists it", self.handle),
+            [] => write!(f, "{}: {}", self.handle, self.reason),
             packs => write!(
                 f,
                 "{} of pack {}: {}",
@@ -116,6 +119,7 @@ pub(crate) fn load_anywhere(
         }
     }
     let reason = match error {
+        RepoError::BlobMissing(_) => UNLISTED.to_owned(),
         RepoError::BlobDamaged { reasons, .. } => reasons.join("; "),
         error => error.to_string(),
     };

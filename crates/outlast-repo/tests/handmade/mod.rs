@@ -2,6 +2,10 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod compare;
+pub mod tree;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use outlast_format::{
@@ -10,7 +14,8 @@ use outlast_format::{
 };
 use outlast_object::{Id, ObjectName};
 use outlast_repo::{
-    Cancel, Environment, InitOptions, Notice, OpenOptions, Repository, SaverOptions, with_saver,
+    Cancel, Environment, InitOptions, LostBlob, Notice, OpenOptions, Repository, RestoreAction,
+    RestoreObserver, RestoreProblem, SaverOptions, with_saver,
 };
 use outlast_store::MemoryStore;
 use parking_lot::Mutex;
@@ -185,5 +190,44 @@ pub fn symlink(name: &str, target: &str) -> Node {
         link_target: target.into(),
         links: 1,
         ..Node::default()
+    }
+}
+
+/// Remembers all that a restore tells.
+#[derive(Default)]
+pub struct Seen {
+    errors: Mutex<Vec<String>>,
+    done: Mutex<Vec<(PathBuf, RestoreAction)>>,
+    lost: Mutex<Vec<(BlobHandle, Vec<PathBuf>)>>,
+}
+
+impl Seen {
+    /// What went wrong, as `path: what`.
+    pub fn errors(&self) -> Vec<String> {
+        self.errors.lock().clone()
+    }
+
+    pub fn done(&self) -> Vec<(PathBuf, RestoreAction)> {
+        self.done.lock().clone()
+    }
+
+    /// Blobs that are lost, and the files that need them.
+    pub fn lost(&self) -> Vec<(BlobHandle, Vec<PathBuf>)> {
+        self.lost.lock().clone()
+    }
+}
+
+impl RestoreObserver for Seen {
+    fn item_done(&self, path: &Path, action: RestoreAction, _: u64) {
+        self.done.lock().push((path.to_owned(), action));
+    }
+
+    fn blob_lost(&self, lost: &LostBlob, files: &[PathBuf]) {
+        self.lost.lock().push((lost.handle, files.to_vec()));
+    }
+
+    fn error(&self, path: &Path, problem: &RestoreProblem) {
+        let text = format!("{}: {problem}", path.display());
+        self.errors.lock().push(text);
     }
 }
