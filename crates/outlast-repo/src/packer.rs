@@ -4,7 +4,7 @@
 //! about where the chunks of a file were cut (Alexeev et al., "Chunking attacks on file backup
 //! services using content-defined chunking", 2025; restic does the same).
 
-use outlast_format::{BlobKind, EncodedBlob, FormatError, PackBuilder};
+use outlast_format::{BlobKind, CHUNK_BYTES_MAX, EncodedBlob, FormatError, PackBuilder};
 use parking_lot::Mutex;
 
 use crate::RepoError;
@@ -37,7 +37,9 @@ impl Packer {
         }
         let mut open = self.open.lock();
         let slot = &mut open[choice];
-        let pack = slot.get_or_insert_default();
+        // Room for a last chunk that goes beyond the size; memory not written to costs nothing.
+        let room = self.pack_bytes + CHUNK_BYTES_MAX;
+        let pack = slot.get_or_insert_with(|| PackBuilder::with_capacity(room));
         pack.push(blob)?;
         let full = pack.bytes() >= self.pack_bytes || pack.is_header_full();
         Ok(if full { slot.take() } else { None })
