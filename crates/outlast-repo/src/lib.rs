@@ -9,9 +9,11 @@
 
 mod backup;
 mod cancel;
+mod diff;
 mod dump;
 mod environment;
 mod error;
+mod find;
 mod guard;
 mod index;
 mod index_load;
@@ -38,9 +40,14 @@ pub use backup::{
     ItemStatistics, NoObserver, ParentSnapshot, ScanTotals, backup, scan,
 };
 pub use cancel::Cancel;
+pub use diff::{Change, DiffCounts, DiffEvent, DiffStatistics, Modifier, diff_trees};
 pub use dump::{ArchiveFormat, DumpTarget, dump_directory, dump_file, find_dump_target};
 pub use environment::{Clock, Environment, SystemClock};
 pub use error::RepoError;
+pub use find::{
+    FindEvent, FoundObject, NameQuery, ObjectQuery, find_names, find_objects, packs_of,
+    parse_find_time,
+};
 pub use guard::{
     Admission, BACK_DATED_MIN, BURST_GAP_SECONDS, BURST_NEW_MAX, BURST_SNAPSHOTS_MIN, Dated,
     Evidence, GuardContext, GuardFinding, GuardNotice, GuardedRetention, LATE_SECONDS,
