@@ -1,6 +1,8 @@
 //! The verbs: a module for each, with its arguments and its act.
 
 mod backup;
+mod cache;
+mod generate;
 mod init;
 mod protect;
 mod snapshots;
@@ -27,6 +29,12 @@ pub enum Verb {
     Backup(Box<backup::Arguments>),
     /// List snapshots
     Snapshots(snapshots::Arguments),
+    /// List local caches, or remove old ones
+    Cache(cache::Arguments),
+    /// Print the completion for a shell
+    Completion(generate::CompletionArguments),
+    /// Write man pages and completions
+    Generate(generate::Arguments),
     /// Print the version
     Version(version::Arguments),
 }
@@ -43,6 +51,9 @@ pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Init(arguments) => init::run(&context, &arguments),
         Verb::Backup(arguments) => backup::run(&context, *arguments),
         Verb::Snapshots(arguments) => snapshots::run(&context, &arguments),
+        Verb::Cache(arguments) => cache::run(&context, &arguments),
+        Verb::Completion(arguments) => generate::run_completion(&arguments),
+        Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Version(arguments) => version::run(&context, &arguments),
     }
 }
