@@ -86,7 +86,9 @@ pub struct EncodedBlob {
     pub uncompressed_length: u32,
 }
 
-/// Compresses (where a compressor is given and it helps) and seals a blob.
+/// Compresses (where a compressor is given and it helps) and seals a blob. Trees are compressed even
+/// where that does not help: restic's prune takes packs with uncompressed trees for old ones and
+/// repacks them, every time.
 /// `iv` must be random and never used before with this key.
 pub fn encode_blob(
     handle: BlobHandle,
@@ -106,8 +108,10 @@ pub fn encode_blob(
     }
     let compressed = match compressor {
         // Length 0 marks blobs that are not compressed, so empty ones never are.
-        Some(compressor) if !plaintext.is_empty() => compressor.compress_if_smaller(plaintext)?,
-        _ => None,
+        None => None,
+        Some(_) if plaintext.is_empty() => None,
+        Some(compressor) if handle.kind == BlobKind::Tree => Some(compressor.compress(plaintext)?),
+        Some(compressor) => compressor.compress_if_smaller(plaintext)?,
     };
     Ok(match compressed {
         Some(bytes) => EncodedBlob {

@@ -103,6 +103,19 @@ impl Drop for MasterDocument {
 
 const SALT_BYTES: usize = 64;
 
+/// The master key as the JSON that key files hold sealed. Whoever has it can read everything.
+pub fn master_key_json(master: &MasterKey) -> Result<Zeroizing<Vec<u8>>, FormatError> {
+    let (encrypt, k, r) = master.parts();
+    let document = MasterDocument {
+        mac: MacDocument {
+            k: STANDARD.encode(k),
+            r: STANDARD.encode(r),
+        },
+        encrypt: STANDARD.encode(encrypt),
+    };
+    Ok(Zeroizing::new(to_go_json(&document)?))
+}
+
 impl KeyFile {
     /// Wraps `master` with a password. `salt` and `iv` must be random.
     pub fn wrap(
@@ -113,15 +126,7 @@ impl KeyFile {
         salt: &[u8; SALT_BYTES],
         iv: [u8; 16],
     ) -> Result<Self, FormatError> {
-        let (encrypt, k, r) = master.parts();
-        let document = MasterDocument {
-            mac: MacDocument {
-                k: STANDARD.encode(k),
-                r: STANDARD.encode(r),
-            },
-            encrypt: STANDARD.encode(encrypt),
-        };
-        let json = Zeroizing::new(to_go_json(&document)?);
+        let json = master_key_json(master)?;
         let sealed = cost.derive(password, salt)?.seal(iv, &json)?;
         let (created, username, hostname) = origin;
         Ok(Self {

@@ -37,7 +37,7 @@ pub use config::{Config, REPOSITORY_VERSION_MAX, REPOSITORY_VERSION_MIN};
 pub use error::FormatError;
 pub use go_json::to_go_json;
 pub use index::{IndexBlob, IndexFile, IndexPack};
-pub use keyfile::{KeyFile, ScryptCost};
+pub use keyfile::{KeyFile, ScryptCost, master_key_json};
 pub use lock::Lock;
 pub use mode::{Mode, TypeBits};
 pub use name::{quote_name, unquote_name};

@@ -89,6 +89,9 @@ pub enum RepoError {
     /// A snapshot could not be found or told apart.
     #[error("{0}")]
     Selection(String),
+    /// It is not certain what is needed, so nothing was removed.
+    #[error(transparent)]
+    PruneRefused(#[from] crate::PruneRefusal),
     /// What was asked for does not fit this repository or cannot be done.
     #[error("{0}")]
     Refused(String),

@@ -1,6 +1,7 @@
 //! The blob index in memory: 48 bytes a blob, sorted, in 256 buckets by the first byte of the id.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use outlast_format::{BlobHandle, BlobKind, PackedBlob, SEAL_BYTES};
 use outlast_object::Id;
@@ -90,6 +91,37 @@ pub struct PackFacts {
     pub header_bytes: u64,
     /// Whether trees are among its blobs.
     pub has_trees: bool,
+}
+
+/// Where the entries of each bucket begin in the row of all entries.
+#[derive(Debug, Clone)]
+pub(crate) struct EntryNumbers {
+    starts: Vec<usize>,
+}
+
+impl EntryNumbers {
+    /// How many entries there are.
+    pub(crate) fn count(&self) -> usize {
+        self.starts.last().copied().unwrap_or_default()
+    }
+}
+
+/// The entries of each pack: four bytes an entry.
+#[derive(Debug)]
+pub(crate) struct EntriesByPack {
+    starts: Vec<u32>,
+    entries: Vec<u32>,
+}
+
+impl EntriesByPack {
+    /// Numbers of the entries of a pack, in no particular order.
+    pub(crate) fn of(&self, pack: PackNumber) -> &[u32] {
+        let at = pack.0 as usize;
+        match (self.starts.get(at), self.starts.get(at + 1)) {
+            (Some(start), Some(end)) => &self.entries[*start as usize..*end as usize],
+            _ => &[],
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +223,76 @@ impl BlobIndex {
             bucket.settle();
             bucket.sorted.shrink_to_fit();
             bucket.fresh = Vec::new();
+        }
+    }
+
+    /// Numbers for all entries, in the order of [`BlobIndex::iter`]: first by id, then by kind. They
+    /// hold until something is added. Settles first.
+    pub(crate) fn number_entries(&mut self) -> EntryNumbers {
+        let mut starts = vec![0];
+        for bucket in &mut self.buckets {
+            bucket.settle();
+            starts.push(starts[starts.len() - 1] + bucket.sorted.len());
+        }
+        EntryNumbers { starts }
+    }
+
+    /// The numbers of all entries of a blob; they follow each other.
+    pub(crate) fn entries_of(&self, numbers: &EntryNumbers, handle: BlobHandle) -> Range<usize> {
+        let id = handle.id.as_bytes();
+        let bucket = usize::from(id[0]);
+        let sorted = &self.buckets[bucket].sorted;
+        let key = |entry: &Entry| (entry.id, entry.kind());
+        let wanted = (*id, handle.kind);
+        let first = sorted.partition_point(|entry| key(entry) < wanted);
+        let count = sorted[first..]
+            .iter()
+            .take_while(|entry| key(entry) == wanted)
+            .count();
+        let start = numbers.starts[bucket] + first;
+        start..start + count
+    }
+
+    /// The entry of a number.
+    pub(crate) fn entry_at(&self, numbers: &EntryNumbers, number: usize) -> Option<BlobLocation> {
+        let after = numbers.starts.partition_point(|start| *start <= number);
+        let bucket = after.checked_sub(1)?;
+        let sorted = &self.buckets.get(bucket)?.sorted;
+        sorted
+            .get(number - numbers.starts[bucket])
+            .map(|entry| self.location(entry))
+    }
+
+    /// The entries of each pack. `None` beyond four thousand million entries.
+    pub(crate) fn by_pack(&self) -> Option<EntriesByPack> {
+        u32::try_from(self.len()).ok()?;
+        let mut starts = vec![0_u32; self.packs.len() + 1];
+        for location in self.iter() {
+            starts[location.pack.0 as usize + 1] += 1;
+        }
+        for pack in 0..self.packs.len() {
+            starts[pack + 1] += starts[pack];
+        }
+        let mut next = starts.clone();
+        let mut entries = vec![0; self.len()];
+        for (number, location) in self.iter().enumerate() {
+            let at = &mut next[location.pack.0 as usize];
+            *entries.get_mut(*at as usize)? = number as u32;
+            *at += 1;
+        }
+        Some(EntriesByPack { starts, entries })
+    }
+
+    /// Forgets all entries of the packs that `keep` does not want. The packs keep their numbers.
+    pub(crate) fn retain_packs(&mut self, keep: impl Fn(PackNumber) -> bool) {
+        for bucket in &mut self.buckets {
+            bucket.settle();
+            bucket.sorted.retain(|entry| keep(entry.pack()));
+        }
+        for (number, facts) in self.facts.iter_mut().enumerate() {
+            if !keep(PackNumber(number as u32)) {
+                *facts = PackFacts::default();
+            }
         }
     }
 
@@ -323,6 +425,44 @@ mod tests {
         }
         assert!(index.pack_facts(PackNumber(1)).has_trees);
         assert!(!index.pack_facts(PackNumber(0)).has_trees);
+    }
+
+    #[test]
+    fn entries_are_numbered_and_found_by_pack() {
+        let mut index = BlobIndex::new();
+        let packs: Vec<Id> = (0..3_u8).map(|byte| hash(&[byte])).collect();
+        for number in 0..1000 {
+            let kind = [BlobKind::Data, BlobKind::Tree][number as usize % 2];
+            index.add_pack(packs[number as usize % 3], &[blob(number, kind)]);
+            index.add_pack(packs[0], &[blob(number, BlobKind::Data)]);
+        }
+        let numbers = index.number_entries();
+        assert_eq!(numbers.count(), index.len());
+        for (number, location) in index.iter().enumerate() {
+            assert_eq!(index.entry_at(&numbers, number), Some(location));
+            let entries = index.entries_of(&numbers, location.blob.handle);
+            assert!(entries.contains(&number));
+            assert_eq!(entries.len(), index.find(location.blob.handle).count());
+        }
+        assert_eq!(index.entry_at(&numbers, numbers.count()), None);
+        assert!(
+            index
+                .entries_of(&numbers, blob(7777, BlobKind::Data).handle)
+                .is_empty()
+        );
+        let by_pack = index.by_pack().unwrap();
+        let mut seen = 0;
+        for pack in 0..3 {
+            for number in by_pack.of(PackNumber(pack)) {
+                let location = index.entry_at(&numbers, *number as usize).unwrap();
+                assert_eq!(location.pack, PackNumber(pack));
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, index.len());
+        index.retain_packs(|pack| pack.0 == 1);
+        assert!(index.iter().all(|location| location.pack.0 == 1));
+        assert_eq!(index.len(), 333);
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn total_cost(cost: ScryptCost) -> u128 {
     u128::from(cost.n) * u128::from(cost.r) * u128::from(cost.p)
 }
 
-fn read_key(store: &dyn Store, id: Id) -> Result<KeyFile, RepoError> {
+pub(crate) fn read_key(store: &dyn Store, id: Id) -> Result<KeyFile, RepoError> {
     let name = ObjectName::new(ObjectKind::Key, id);
     let bytes = read_verified(store, &name)?;
     KeyFile::from_json(&bytes).map_err(|error| RepoError::damaged(name, error))

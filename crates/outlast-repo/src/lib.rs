@@ -8,30 +8,47 @@
 //! snapshot is written before all that it needs is durable.
 
 mod backup;
+mod bits;
 mod cancel;
+mod cat;
+mod copy;
 mod diff;
 mod dump;
 mod environment;
 mod error;
 mod find;
+mod forget;
 mod guard;
 mod index;
 mod index_load;
 mod index_writer;
+mod key_change;
 mod keys;
+mod list;
 mod locks;
 mod notice;
+mod pack_blobs;
 mod pack_read;
 mod packer;
 mod policy;
 mod presence;
+mod progress;
+mod prune;
+mod removal;
 mod repository;
 mod restore;
+mod rewrite;
 mod salvage;
 mod saver;
 mod snapshots;
+mod stats;
 mod subfolder;
+mod tag;
+mod threads;
 mod trust;
+mod unlock;
+mod upgrade;
+mod used_blobs;
 mod walk_tree;
 mod zone;
 
@@ -40,6 +57,10 @@ pub use backup::{
     ItemStatistics, NoObserver, ParentSnapshot, ScanTotals, backup, scan,
 };
 pub use cancel::Cancel;
+pub use cat::{
+    cat_blob, cat_config, cat_index, cat_key, cat_lock, cat_master_key, cat_pack, cat_snapshot,
+};
+pub use copy::{CopyObserver, CopyOutcome, copy, cuts_alike};
 pub use diff::{Change, DiffCounts, DiffEvent, DiffStatistics, Modifier, diff_trees};
 pub use dump::{ArchiveFormat, DumpTarget, dump_directory, dump_file, find_dump_target};
 pub use environment::{Clock, Environment, SystemClock};
@@ -48,24 +69,36 @@ pub use find::{
     FindEvent, FoundObject, NameQuery, ObjectQuery, find_names, find_objects, packs_of,
     parse_find_time,
 };
+pub use forget::{ForgetOutcome, forget};
 pub use guard::{
     Admission, BACK_DATED_MIN, BURST_GAP_SECONDS, BURST_NEW_MAX, BURST_SNAPSHOTS_MIN, Dated,
     Evidence, GuardContext, GuardFinding, GuardNotice, GuardedRetention, LATE_SECONDS,
     guard_forget,
 };
 pub use index::{BlobIndex, BlobLocation, PackNumber};
+pub use key_change::{add_verified_key, change_password, find_key, remove_key};
 pub use keys::{KeyInfo, NewKey, add_key, calibrate_scrypt, list_keys};
-pub use locks::{LockGuard, LockInfo, LockMode, STALE_LOCK_SECONDS, list_locks};
+pub use list::{list_blobs, list_objects, list_packs_of};
+pub use locks::{ExclusiveLock, LockGuard, LockInfo, LockMode, STALE_LOCK_SECONDS, list_locks};
 pub use notice::{Notice, Notices, Silent};
 pub use pack_read::read_pack_header;
 pub use policy::{
     Counters, KeepCount, KeepDuration, Kept, ParseKeepCountError, ParseKeepDurationError, Policy,
     PolicyError, Retention, apply_policy,
 };
+pub use progress::{NoProgress, Progress, Stage};
+pub use prune::{
+    MaxUnused, ParseMaxUnusedError, PruneBlobs, PruneBytes, PruneObserver, PruneOptions,
+    PruneOutcome, PrunePacks, PrunePreview, PruneRefusal, PruneStatistics, preview_prune, prune,
+};
+pub use removal::{NotRemoved, Removal};
 pub use repository::{InitOptions, OpenOptions, Repository};
 pub use restore::{
     LostBlob, NoRestoreObserver, Overwrite, ParseOverwriteError, RestoreAction, RestoreObserver,
     RestoreOptions, RestoreOutcome, RestoreProblem, RestoreSelection, restore,
+};
+pub use rewrite::{
+    Originals, RewriteObserver, RewriteOptions, RewriteOutcome, TreeFilter, rewrite,
 };
 pub use saver::{SaveStatistics, Saved, Saver, SaverOptions, with_saver};
 pub use snapshots::{
@@ -74,8 +107,12 @@ pub use snapshots::{
     StoredSnapshot, TagList, clean_path, find_snapshot, group_snapshots, newest_of_each,
     resolve_snapshot, select_latest, select_parent, sort_newest_first, sort_oldest_first,
 };
+pub use stats::{ParseStatsModeError, Stats, StatsMode, stats};
 pub use subfolder::{find_entry, resolve_subfolder, split_snapshot_path};
+pub use tag::{TagChange, TagOutcome, change_tags};
 pub use trust::PackTrust;
+pub use unlock::{Unlock, UnlockOutcome, unlock};
+pub use upgrade::{OLD_CONFIG_FILE, upgrade};
 pub use walk_tree::{
     TREE_BYTES_HELD_MAX, TREE_DEPTH_MAX, TreeWalk, WalkEntry, WalkProblem, WalkStep, is_valid_name,
 };

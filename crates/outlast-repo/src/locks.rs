@@ -180,6 +180,7 @@ fn check_others(
 }
 
 struct Shared {
+    repository: Id,
     store: Arc<dyn LockStore>,
     key: outlast_format::MasterKey,
     version: u32,
@@ -294,6 +295,7 @@ impl LockGuard {
     ) -> Result<Self, RepoError> {
         let others_seen = check_others(repository, mode, None)?;
         let shared = Arc::new(Shared {
+            repository: repository.config().id,
             store: repository.shared_store(),
             key: repository.key().clone(),
             version: repository.config().version,
@@ -343,6 +345,36 @@ impl LockGuard {
         } else {
             Ok(())
         }
+    }
+}
+
+/// A lock that excludes everybody else: what code that removes things asks for.
+#[derive(Debug)]
+pub struct ExclusiveLock(LockGuard);
+
+impl ExclusiveLock {
+    /// Locks the repository, waiting for others up to `retry`. `cancel` is set if the lock is lost.
+    pub fn acquire(
+        repository: &Repository,
+        retry: Duration,
+        cancel: &Cancel,
+    ) -> Result<Self, RepoError> {
+        LockGuard::acquire(repository, LockMode::Exclusive, retry, cancel).map(Self)
+    }
+
+    /// Whether it is a lock of this repository.
+    pub fn is_of(&self, repository: &Repository) -> bool {
+        self.0.shared.repository == repository.config().id
+    }
+
+    /// Whether other locks were there: a sign of interrupted work.
+    pub fn others_seen(&self) -> bool {
+        self.0.others_seen()
+    }
+
+    /// [`RepoError::LockLost`] when the lock could not be refreshed in time.
+    pub fn check(&self) -> Result<(), RepoError> {
+        self.0.check()
     }
 }
 
