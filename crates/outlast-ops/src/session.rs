@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use outlast_format::Compression;
 use outlast_repo::{
-    Cancel, Environment, InitOptions, LockGuard, LockMode, Notice, OpenOptions, RepoError,
-    Repository, StoredSnapshot,
+    Cancel, Environment, ExclusiveLock, InitOptions, LockGuard, LockMode, Notice, OpenOptions,
+    RepoError, Repository, StoredSnapshot,
 };
 use outlast_store::{Cached, ConnectOptions, Deletes, Location, LockStore, RepositoryCache};
 use zeroize::Zeroizing;
@@ -197,13 +197,8 @@ impl Session {
     }
 
     /// Takes the lock that excludes everybody else. There is no way around it: what removes needs it.
-    pub fn lock_exclusive(&self) -> Result<LockGuard, RepoError> {
-        LockGuard::acquire(
-            &self.repository,
-            LockMode::Exclusive,
-            self.retry_lock,
-            &self.cancel,
-        )
+    pub fn lock_exclusive(&self) -> Result<ExclusiveLock, RepoError> {
+        ExclusiveLock::acquire(&self.repository, self.retry_lock, &self.cancel)
     }
 
     /// Loads the index.

@@ -55,6 +55,12 @@ impl Progress {
         self.0.set_length(total);
     }
 
+    /// Begins again, with so much to do.
+    pub fn restart(&self, total: u64) {
+        self.0.reset();
+        self.0.set_length(total);
+    }
+
     /// So much more is done.
     pub fn add(&self, amount: u64) {
         self.0.inc(amount);

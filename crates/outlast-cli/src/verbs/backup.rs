@@ -16,6 +16,7 @@ use crate::render::message;
 mod files_from;
 mod progress;
 
+pub use files_from::patterns_of_file;
 pub use progress::{BackupDisplay, print_summary};
 
 /// Arguments of `backup`.

@@ -2,9 +2,13 @@
 
 mod backup;
 mod cache;
+mod copy;
+mod forget;
 mod generate;
 mod init;
 mod protect;
+mod prune;
+mod rewrite;
 mod snapshots;
 mod status;
 mod version;
@@ -29,6 +33,14 @@ pub enum Verb {
     Backup(Box<backup::Arguments>),
     /// List snapshots
     Snapshots(snapshots::Arguments),
+    /// Remove snapshots, by a policy or by their ids
+    Forget(Box<forget::Arguments>),
+    /// Remove data that no snapshot needs
+    Prune(prune::Arguments),
+    /// Copy snapshots from another repository
+    Copy(copy::Arguments),
+    /// Make snapshots anew, without files that should not be in them
+    Rewrite(Box<rewrite::Arguments>),
     /// List local caches, or remove old ones
     Cache(cache::Arguments),
     /// Print the completion for a shell
@@ -51,6 +63,10 @@ pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Init(arguments) => init::run(&context, &arguments),
         Verb::Backup(arguments) => backup::run(&context, *arguments),
         Verb::Snapshots(arguments) => snapshots::run(&context, &arguments),
+        Verb::Forget(arguments) => forget::run(&context, &arguments),
+        Verb::Prune(arguments) => prune::run(&context, &arguments),
+        Verb::Copy(arguments) => copy::run(&context, &arguments),
+        Verb::Rewrite(arguments) => rewrite::run(&context, &arguments),
         Verb::Cache(arguments) => cache::run(&context, &arguments),
         Verb::Completion(arguments) => generate::run_completion(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
