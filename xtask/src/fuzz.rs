@@ -52,7 +52,17 @@ pub fn short(seconds: u64) -> Result<(), String> {
     process::show(runner(&["--seconds", &seconds.to_string()]))
 }
 
+/// Gives the workspace in `fuzz` the versions of the main one, and so what is compiled there.
+fn share_lock_file() -> Result<(), String> {
+    let from = workspace::root().join("Cargo.lock");
+    let to = workspace::root().join("fuzz/Cargo.lock");
+    fs::copy(&from, &to)
+        .map(|_| ())
+        .map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
+}
+
 fn build_runner() -> Result<(), String> {
+    share_lock_file()?;
     let mut command = fuzz_cargo(&["build", "--no-default-features", "--bin", "fuzz-short"]);
     // What the main workspace has compiled is used again.
     command
@@ -82,6 +92,7 @@ fn fuzz_cargo(arguments: &[&str]) -> Command {
 fn coverage(seconds: u64) -> Result<(), String> {
     let fuzz = workspace::root().join("fuzz");
     let host = process::host_platform()?;
+    share_lock_file()?;
     // A target platform that is named keeps the flags away from build scripts.
     let mut build = fuzz_cargo(&["build", "--release", "--target", &host]);
     build.env("RUSTFLAGS", COVERAGE_FLAGS);
