@@ -121,7 +121,7 @@ fn metadata_comes_back() {
         (1_000_000_000, 123_456_789)
     );
     assert_eq!(metadata.len(), 200_000);
-    let mut value = vec![0; 16];
+    let mut value = [0_u8; 16];
     let length =
         rustix::fs::getxattr(folder.path().join("file"), "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"hello");
