@@ -4,7 +4,7 @@ use clap::Args;
 use outlast_object::Id;
 use outlast_ops::stored_snapshots;
 use outlast_repo::{
-    CopyObserver, Progress, RepoError, Stage, StoredSnapshot, copy, cuts_alike, resolve_snapshot,
+    CopyObserver, Progress, RepoError, Stage, StoredSnapshot, copy, resolve_snapshot,
 };
 use serde::Serialize;
 
@@ -92,12 +92,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
         return Err(Failure::new(
             "no snapshot of the source repository was chosen",
         ));
-    }
-    if !cuts_alike(source.repository(), destination.repository()) {
-        message::warning(
-            "the repositories cut files differently: copied data shares nothing with what is backed up here; \
-             `init --copy-chunker-params` makes repositories that do",
-        );
     }
     source.load_index()?;
     destination.load_index()?;

@@ -383,6 +383,12 @@ fn by_policy(
             .check(policy, key)
             .map_err(|error| Failure::new(error.to_string()))?;
     }
+    if arguments.dry_run {
+        // Nothing is at stake: show the policy's result, and why it would not be carried out.
+        for finding in findings.drain(..) {
+            message::warning(&format!("without --dry-run this stops: {finding}"));
+        }
+    }
     if let Some(first) = findings.first() {
         for finding in &findings[1..] {
             message::warning(&finding.to_string());
