@@ -13,6 +13,7 @@ mod cancel;
 mod cat;
 mod copy;
 mod diff;
+mod check;
 mod dump;
 mod environment;
 mod error;
@@ -62,6 +63,11 @@ pub use cat::{
 };
 pub use copy::{CopyObserver, CopyOutcome, copy, cuts_alike};
 pub use diff::{Change, DiffCounts, DiffEvent, DiffStatistics, Modifier, diff_trees};
+pub use check::{
+    AffectedPath, AffectedSnapshot, CheckObserver, CheckOptions, CheckReport, CheckTotals,
+    FINDINGS_MAX, Finding, Loss, PackProblem, PackProblems, ParseSubsetError, ReadData, Severity,
+    check,
+};
 pub use dump::{ArchiveFormat, DumpTarget, dump_directory, dump_file, find_dump_target};
 pub use environment::{Clock, Environment, SystemClock};
 pub use error::RepoError;

@@ -12,7 +12,7 @@ use outlast_store::{LockStore, Store, StoreError};
 use parking_lot::RwLock;
 
 use crate::environment::{random_bytes, random_iv};
-use crate::index_load::load_index;
+use crate::index_load::{IndexVisitor, load_index};
 use crate::keys::{NewKey, add_key, search_key};
 use crate::trust::PackTrust;
 use crate::{BlobIndex, BlobLocation, Cancel, Environment, Notice, RepoError};
@@ -280,7 +280,16 @@ impl Repository {
 
     /// Loads all index files. Gives the files read and those passed over because of damage.
     pub fn load_index(&self, cancel: &Cancel) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
-        let loaded = load_index(self, cancel)?;
+        self.load_index_showing(cancel, &|_, _| {})
+    }
+
+    /// The same, and shows each file to `visit`.
+    pub(crate) fn load_index_showing(
+        &self,
+        cancel: &Cancel,
+        visit: IndexVisitor<'_>,
+    ) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
+        let loaded = load_index(self, cancel, visit)?;
         self.trust.reset(loaded.index.packs());
         *self.index.write() = loaded.index;
         Ok((loaded.files, loaded.bad_files))
@@ -322,9 +331,11 @@ impl Repository {
                 Ok(snapshot) => snapshots.push((info.id, snapshot)),
                 // Removed by somebody since it was listed.
                 Err(RepoError::Store(error)) if error.is_not_found() => {}
-                Err(RepoError::Store(error)) => return Err(error.into()),
+                Err(RepoError::Store(error @ StoreError::Denied { .. })) => {
+                    return Err(error.into());
+                }
                 Err(error) => {
-                    let reason = error.to_string();
+                    let reason = self.of_one_object(error)?.to_string();
                     self.environment.notice(Notice::BadSnapshot {
                         id: info.id,
                         reason,
