@@ -11,9 +11,9 @@ mod backup;
 mod bits;
 mod cancel;
 mod cat;
+mod check;
 mod copy;
 mod diff;
-mod check;
 mod dump;
 mod environment;
 mod error;
@@ -61,13 +61,13 @@ pub use cancel::Cancel;
 pub use cat::{
     cat_blob, cat_config, cat_index, cat_key, cat_lock, cat_master_key, cat_pack, cat_snapshot,
 };
-pub use copy::{CopyObserver, CopyOutcome, copy, cuts_alike};
-pub use diff::{Change, DiffCounts, DiffEvent, DiffStatistics, Modifier, diff_trees};
 pub use check::{
     AffectedPath, AffectedSnapshot, CheckObserver, CheckOptions, CheckReport, CheckTotals,
     FINDINGS_MAX, Finding, Loss, PackProblem, PackProblems, ParseSubsetError, ReadData, Severity,
     check,
 };
+pub use copy::{CopyObserver, CopyOutcome, copy, cuts_alike};
+pub use diff::{Change, DiffCounts, DiffEvent, DiffStatistics, Modifier, diff_trees};
 pub use dump::{ArchiveFormat, DumpTarget, dump_directory, dump_file, find_dump_target};
 pub use environment::{Clock, Environment, SystemClock};
 pub use error::RepoError;

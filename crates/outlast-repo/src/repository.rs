@@ -19,7 +19,7 @@ use crate::{BlobIndex, BlobLocation, Cancel, Environment, Notice, RepoError};
 
 /// Default size of a pack in bytes.
 pub(crate) const PACK_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
-/// Smallest size of a pack that can be asked for.
+/// Smallest size of a pack that people can ask for.
 pub(crate) const PACK_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Largest size of a pack that can be asked for.
 pub(crate) const PACK_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -33,7 +33,7 @@ pub struct OpenOptions {
     pub notes_folder: Option<PathBuf>,
     /// Compression of new data.
     pub compression: Compression,
-    /// Size of new packs in bytes; `None` for the default.
+    /// Size of new packs in bytes; `None` for the default. Sensible are 4 to 128 MiB.
     pub pack_bytes: Option<u64>,
 }
 
@@ -270,12 +270,13 @@ impl Repository {
         &self.trust
     }
 
-    /// Size at which packs are full, in bytes.
+    /// Size at which packs are full, in bytes. What people may ask for is decided where they ask:
+    /// small packs are slow, but they are valid.
     pub fn pack_bytes(&self) -> u64 {
         self.options
             .pack_bytes
             .unwrap_or(PACK_BYTES_DEFAULT)
-            .clamp(PACK_BYTES_MIN, PACK_BYTES_MAX)
+            .clamp(1, PACK_BYTES_MAX)
     }
 
     /// Loads all index files. Gives the files read and those passed over because of damage.

@@ -6,6 +6,8 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+pub mod judge;
+pub mod small;
 pub mod tools;
 
 use std::collections::BTreeMap;
