@@ -9,6 +9,7 @@
 pub mod judge;
 pub mod small;
 pub mod tools;
+pub mod trial;
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
