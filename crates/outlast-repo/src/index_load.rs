@@ -2,6 +2,7 @@
 
 use outlast_format::{BlobKind, IndexFile, decode_unpacked};
 use outlast_object::{Id, ObjectKind, ObjectName};
+use outlast_store::StoreError;
 use parking_lot::Mutex;
 
 use crate::repository::read_verified;
@@ -30,11 +31,15 @@ pub(crate) fn read_index(repository: &Repository, id: Id) -> Result<IndexFile, R
         .map_err(|error| RepoError::damaged(name, error))
 }
 
-/// Loads all index files. A file that is damaged or planted is passed over; failing to reach the
+/// Is shown each index file, or told what is wrong with it. Called from several threads.
+pub(crate) type IndexVisitor<'a> = &'a (dyn Fn(Id, Result<&IndexFile, &RepoError>) + Sync);
+
+/// Loads all index files and shows each to `visit`. A file that is damaged or planted is passed over; failing to reach the
 /// store is an error.
 pub(crate) fn load_index(
     repository: &Repository,
     cancel: &Cancel,
+    visit: IndexVisitor<'_>,
 ) -> Result<LoadedIndex, RepoError> {
     let mut names: Vec<Id> = Vec::new();
     repository
@@ -50,7 +55,7 @@ pub(crate) fn load_index(
     let loaded = Mutex::new(LoadedIndex::default());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| load_some(repository, cancel, &queue, &loaded)))
+            .map(|_| scope.spawn(|| load_some(repository, cancel, &queue, &loaded, visit)))
             .collect();
         workers
             .into_iter()
@@ -70,6 +75,7 @@ fn load_some(
     cancel: &Cancel,
     queue: &Mutex<std::vec::IntoIter<Id>>,
     loaded: &Mutex<LoadedIndex>,
+    visit: IndexVisitor<'_>,
 ) -> Result<(), RepoError> {
     loop {
         cancel.check()?;
@@ -80,8 +86,11 @@ fn load_some(
             Ok(file) => file,
             // Removed by somebody since it was listed: what replaced it is listed as well.
             Err(RepoError::Store(error)) if error.is_not_found() => continue,
-            Err(RepoError::Store(error)) => return Err(error.into()),
+            // Whoever may not read the index must not conclude that nothing is stored.
+            Err(RepoError::Store(error @ StoreError::Denied { .. })) => return Err(error.into()),
             Err(error) => {
+                let error = repository.of_one_object(error)?;
+                visit(id, Err(&error));
                 let reason = error.to_string();
                 repository
                     .environment()
@@ -90,6 +99,7 @@ fn load_some(
                 continue;
             }
         };
+        visit(id, Ok(&file));
         add_file(repository, id, &file, &mut loaded.lock());
     }
 }

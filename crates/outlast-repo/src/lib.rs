@@ -11,6 +11,7 @@ mod backup;
 mod bits;
 mod cancel;
 mod cat;
+mod check;
 mod copy;
 mod diff;
 mod dump;
@@ -59,6 +60,11 @@ pub use backup::{
 pub use cancel::Cancel;
 pub use cat::{
     cat_blob, cat_config, cat_index, cat_key, cat_lock, cat_master_key, cat_pack, cat_snapshot,
+};
+pub use check::{
+    AffectedPath, AffectedSnapshot, CheckObserver, CheckOptions, CheckReport, CheckTotals,
+    FINDINGS_MAX, Finding, Loss, PackProblem, PackProblems, ParseSubsetError, ReadData, Severity,
+    check,
 };
 pub use copy::{CopyObserver, CopyOutcome, copy, cuts_alike};
 pub use diff::{Change, DiffCounts, DiffEvent, DiffStatistics, Modifier, diff_trees};

@@ -17,6 +17,14 @@ pub enum Stage {
     Copy,
     /// Rewriting snapshots; counts snapshots.
     Rewrite,
+    /// Looking through the trees of snapshots; counts snapshots.
+    CheckTrees,
+    /// Reading packs from end to end; counts packs.
+    ReadPacks,
+    /// Finding out which files are affected by damage; counts snapshots.
+    FindAffected,
+    /// Reading the headers of packs; counts packs.
+    ReadHeaders,
     /// Counting; counts snapshots.
     Count,
 }

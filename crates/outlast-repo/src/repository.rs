@@ -12,14 +12,14 @@ use outlast_store::{LockStore, Store, StoreError};
 use parking_lot::RwLock;
 
 use crate::environment::{random_bytes, random_iv};
-use crate::index_load::load_index;
+use crate::index_load::{IndexVisitor, load_index};
 use crate::keys::{NewKey, add_key, search_key};
 use crate::trust::PackTrust;
 use crate::{BlobIndex, BlobLocation, Cancel, Environment, Notice, RepoError};
 
 /// Default size of a pack in bytes.
 pub(crate) const PACK_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
-/// Smallest size of a pack that can be asked for.
+/// Smallest size of a pack that people can ask for.
 pub(crate) const PACK_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Largest size of a pack that can be asked for.
 pub(crate) const PACK_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -33,7 +33,7 @@ pub struct OpenOptions {
     pub notes_folder: Option<PathBuf>,
     /// Compression of new data.
     pub compression: Compression,
-    /// Size of new packs in bytes; `None` for the default.
+    /// Size of new packs in bytes; `None` for the default. Sensible are 4 to 128 MiB.
     pub pack_bytes: Option<u64>,
 }
 
@@ -270,17 +270,27 @@ impl Repository {
         &self.trust
     }
 
-    /// Size at which packs are full, in bytes.
+    /// Size at which packs are full, in bytes. What people may ask for is decided where they ask:
+    /// small packs are slow, but they are valid.
     pub fn pack_bytes(&self) -> u64 {
         self.options
             .pack_bytes
             .unwrap_or(PACK_BYTES_DEFAULT)
-            .clamp(PACK_BYTES_MIN, PACK_BYTES_MAX)
+            .clamp(1, PACK_BYTES_MAX)
     }
 
     /// Loads all index files. Gives the files read and those passed over because of damage.
     pub fn load_index(&self, cancel: &Cancel) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
-        let loaded = load_index(self, cancel)?;
+        self.load_index_showing(cancel, &|_, _| {})
+    }
+
+    /// The same, and shows each file to `visit`.
+    pub(crate) fn load_index_showing(
+        &self,
+        cancel: &Cancel,
+        visit: IndexVisitor<'_>,
+    ) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
+        let loaded = load_index(self, cancel, visit)?;
         self.trust.reset(loaded.index.packs());
         *self.index.write() = loaded.index;
         Ok((loaded.files, loaded.bad_files))
@@ -322,9 +332,11 @@ impl Repository {
                 Ok(snapshot) => snapshots.push((info.id, snapshot)),
                 // Removed by somebody since it was listed.
                 Err(RepoError::Store(error)) if error.is_not_found() => {}
-                Err(RepoError::Store(error)) => return Err(error.into()),
+                Err(RepoError::Store(error @ StoreError::Denied { .. })) => {
+                    return Err(error.into());
+                }
                 Err(error) => {
-                    let reason = error.to_string();
+                    let reason = self.of_one_object(error)?.to_string();
                     self.environment.notice(Notice::BadSnapshot {
                         id: info.id,
                         reason,

@@ -6,7 +6,10 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+pub mod judge;
+pub mod small;
 pub mod tools;
+pub mod trial;
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
