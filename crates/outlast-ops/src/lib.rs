@@ -8,12 +8,14 @@
 
 mod backup;
 mod config;
+mod mount;
 mod protect;
 mod session;
 mod status;
 
 pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, target_paths};
 pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
+pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
     Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
 };

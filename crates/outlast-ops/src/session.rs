@@ -46,7 +46,7 @@ pub struct SessionOptions {
 
 /// An opened repository.
 pub struct Session {
-    repository: Repository,
+    repository: Arc<Repository>,
     deletes: Arc<dyn Deletes>,
     cancel: Cancel,
     no_lock: bool,
@@ -147,12 +147,17 @@ impl Session {
             CacheChoice::Folder(folder) => with_cache(repository, deletes, options, folder),
         };
         Self {
-            repository,
+            repository: Arc::new(repository),
             deletes,
             cancel: cancel.clone(),
             no_lock: options.no_lock,
             retry_lock: options.retry_lock,
         }
+    }
+
+    /// The repository, to be shared with what outlives a call, as a mount.
+    pub fn shared_repository(&self) -> Arc<Repository> {
+        Arc::clone(&self.repository)
     }
 
     /// The repository.
