@@ -30,9 +30,14 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
+    /// All arguments, with the exit codes explained.
+    pub fn documented() -> Command {
+        Self::command().after_help(crate::exit::help())
+    }
+
     /// The program's arguments. Variables that are set to nothing count as not set.
     pub fn parse_all() -> Result<Self, clap::Error> {
-        let matches = without_empty_variables(Self::command()).try_get_matches()?;
+        let matches = without_empty_variables(Self::documented()).try_get_matches()?;
         Self::from_arg_matches(&matches)
     }
 }

@@ -49,6 +49,14 @@ pub const TABLE: [(u8, &str); 9] = [
     (INTERRUPTED, "interrupted by a signal"),
 ];
 
+/// The table as a text for people.
+pub fn help() -> String {
+    let lines = TABLE
+        .iter()
+        .map(|(code, meaning)| format!("  {code:>3}  {meaning}\n"));
+    format!("Exit codes:\n{}", lines.collect::<String>())
+}
+
 /// Why a run did not end well.
 #[derive(Debug)]
 pub struct Failure {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::args::CommandLine;
@@ -39,7 +39,12 @@ pub struct CompletionArguments {
 
 fn completion(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut CommandLine::command(), "outlast", &mut script);
+    clap_complete::generate(
+        shell,
+        &mut CommandLine::documented(),
+        "outlast",
+        &mut script,
+    );
     script
 }
 
@@ -64,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     if let Some(folder) = &arguments.man {
         fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
-        let mut command = CommandLine::command();
+        let mut command = CommandLine::documented();
         command.build();
         write_man_pages(&command, "outlast", folder)?;
     }
@@ -117,7 +122,7 @@ mod tests {
         };
         run(&arguments).unwrap();
         let script = fs::read_to_string(folder.path().join("bash")).unwrap();
-        for verb in CommandLine::command().get_subcommands() {
+        for verb in CommandLine::documented().get_subcommands() {
             assert!(
                 folder
                     .path()
@@ -131,6 +136,6 @@ mod tests {
 
     #[test]
     fn arguments_are_well_formed() {
-        CommandLine::command().debug_assert();
+        CommandLine::documented().debug_assert();
     }
 }

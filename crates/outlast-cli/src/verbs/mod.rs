@@ -2,10 +2,12 @@
 
 mod backup;
 mod cache;
+mod check;
 mod copy;
 mod forget;
 mod generate;
 mod init;
+mod mount;
 mod protect;
 mod prune;
 mod rewrite;
@@ -33,6 +35,10 @@ pub enum Verb {
     Backup(Box<backup::Arguments>),
     /// List snapshots
     Snapshots(snapshots::Arguments),
+    /// Check whether everything is there and intact
+    Check(check::Arguments),
+    /// Show all snapshots as a read-only directory
+    Mount(mount::Arguments),
     /// Remove snapshots, by a policy or by their ids
     Forget(Box<forget::Arguments>),
     /// Remove data that no snapshot needs
@@ -63,6 +69,8 @@ pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Init(arguments) => init::run(&context, &arguments),
         Verb::Backup(arguments) => backup::run(&context, *arguments),
         Verb::Snapshots(arguments) => snapshots::run(&context, &arguments),
+        Verb::Check(arguments) => check::run(&context, &arguments),
+        Verb::Mount(arguments) => mount::run(&context, &arguments),
         Verb::Forget(arguments) => forget::run(&context, &arguments),
         Verb::Prune(arguments) => prune::run(&context, &arguments),
         Verb::Copy(arguments) => copy::run(&context, &arguments),

@@ -92,6 +92,11 @@ impl StageProgress {
     pub fn clear(&self) {
         self.bar.clear();
     }
+
+    /// Runs `print` without the bar in the way.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
 }
 
 fn stage_text(stage: Stage) -> &'static str {
@@ -103,6 +108,10 @@ fn stage_text(stage: Stage) -> &'static str {
         Stage::Remove => "files deleted",
         Stage::Copy => "blobs copied",
         Stage::Rewrite => "snapshots rewritten",
+        Stage::CheckTrees => "snapshots looked through",
+        Stage::ReadPacks => "packs read",
+        Stage::FindAffected => "snapshots searched for what is affected",
+        Stage::ReadHeaders => "pack headers read",
         Stage::Count => "snapshots counted",
     }
 }
