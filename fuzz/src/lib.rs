@@ -11,6 +11,8 @@ mod documents;
 mod limits;
 mod mutate;
 mod names;
+#[path = "../../crates/outlast-cli/src/parse.rs"]
+mod parse;
 mod sealed;
 mod seeds;
 mod typed;
@@ -22,7 +24,7 @@ pub use mutate::{Mutator, Random};
 pub use names::{go_name, go_time, object_name, polynomial};
 pub use sealed::{envelope, unpacked};
 pub use seeds::seeds;
-pub use typed::{keep_text, location, pattern, rest_listing};
+pub use typed::{argument, keep_text, location, pattern, rest_listing};
 
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,7 @@ pub struct Target {
 
 /// All of them, but for the one that must fail.
 pub const TARGETS: &[Target] = &[
+    target("argument", argument),
     target("blob", blob),
     target("chunker", chunker),
     target("config", config),

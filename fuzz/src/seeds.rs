@@ -71,6 +71,12 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             "0001-01-01T00:00:00Z",
             "9999-12-31T23:59:59-12:00",
         ]),
+        "argument" => texts(&[
+            "10M",
+            "1h30m15s",
+            "2026-01-02 03:04:05",
+            r#"cat 'a b' "c\"d" e"#,
+        ]),
         "keep_text" => texts(&["1y5m7d2h", "unlimited", "7", "host,paths", "host,tags"]),
         "location" => texts(&[
             "/srv/backup",

@@ -3,9 +3,26 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use outlast_format::Time;
 use outlast_repo::{GroupBy, KeepCount, KeepDuration};
 use outlast_source::pattern::{Pattern, PatternList};
 use outlast_store::{Location, read_listing};
+
+use crate::parse;
+
+/// Sizes, durations, times and commands on the command line.
+pub fn argument(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let _ = parse::size(text);
+    let _ = parse::duration(text);
+    let _ = parse::local_time(text, Time::utc(1_700_000_000, 0));
+    if let Ok(words) = parse::shell_words(text) {
+        let bytes: usize = words.iter().map(String::len).sum();
+        assert!(bytes <= text.len(), "words hold nothing that was not there");
+    }
+}
 
 /// Where a repository is. Messages about it hold no password.
 pub fn location(data: &[u8]) {
