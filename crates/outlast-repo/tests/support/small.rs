@@ -16,6 +16,9 @@ use parking_lot::Mutex;
 
 use super::{MemorySource, PASSWORD, backup_options, noise};
 
+/// Notices that were heard.
+pub type Heard = Arc<Mutex<Vec<Notice>>>;
+
 /// Packs so small that few files make several.
 pub const PACK_BYTES: u64 = 40_000;
 
@@ -40,9 +43,7 @@ pub fn open_small(store: Arc<dyn LockStore>) -> Result<Repository, RepoError> {
 }
 
 /// The same, with the notices that come up.
-pub fn open_noting(
-    store: Arc<dyn LockStore>,
-) -> Result<(Repository, Arc<Mutex<Vec<Notice>>>), RepoError> {
+pub fn open_noting(store: Arc<dyn LockStore>) -> Result<(Repository, Heard), RepoError> {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let environment = Environment::of_this_process(notices.clone());
     let repository = Repository::open(store, environment, PASSWORD, small_packs())?;
