@@ -62,13 +62,14 @@ impl ScryptCost {
 /// A key file's JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyFile {
-    /// When it was made.
+    /// When it was made. rustic leaves it out.
+    #[serde(default = "zero_time")]
     pub created: Time,
     /// Who made it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub username: String,
     /// Where it was made.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub hostname: String,
     /// Name of the key derivation; always `scrypt`.
     pub kdf: String,
@@ -79,6 +80,14 @@ pub struct KeyFile {
     p: u32,
     salt: String,
     data: String,
+}
+
+fn zero_time() -> Time {
+    Time::ZERO
+}
+
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,6 +218,13 @@ mod tests {
         let master = MasterKey::from_bytes(&[5; 64]).unwrap();
         let origin = (Time::utc(0, 0), "u".to_owned(), "h".to_owned());
         KeyFile::wrap(&master, b"secret", cost, origin, &[7; 64], [1; 16]).unwrap()
+    }
+
+    #[test]
+    fn what_rustic_leaves_out_is_not_missed() {
+        let json = br#"{"kdf":"scrypt","N":2,"r":8,"p":1,"data":"","salt":"","username":null}"#;
+        let key = KeyFile::from_json(json).unwrap();
+        assert!(key.created.is_zero() && key.username.is_empty() && key.hostname.is_empty());
     }
 
     #[test]
