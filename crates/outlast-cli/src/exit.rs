@@ -152,6 +152,12 @@ impl From<std::io::Error> for Failure {
 
 /// The end of a run whose arguments could not be understood, or that asked for help.
 pub fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        render::json::exit_error(FAILED, first.strip_prefix("error: ").unwrap_or(first));
+        return ExitCode::from(FAILED);
+    }
     // Printing may fail when nobody listens any more; there is nobody to tell then.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { FAILED } else { OK })

@@ -106,7 +106,8 @@ pub fn prompt_twice(question: &str) -> Result<Password, Failure> {
     refuse_empty(first)
 }
 
-fn refuse_empty(password: Password) -> Result<Password, Failure> {
+/// Refuses a password that is empty without being meant to be.
+pub fn refuse_empty(password: Password) -> Result<Password, Failure> {
     if password.is_empty() {
         return Err(Failure::new("an empty password is not allowed")
             .hint("--insecure-no-password allows it"));

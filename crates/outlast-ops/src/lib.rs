@@ -10,6 +10,7 @@ mod backup;
 mod config;
 mod mount;
 mod protect;
+mod select;
 mod session;
 mod status;
 
@@ -19,6 +20,7 @@ pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
     Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
 };
+pub use select::{ChosenSnapshot, choose_snapshot, choose_snapshots};
 pub use session::{
     CacheChoice, Session, SessionOptions, default_cache_folder, init_session, stored_snapshots,
 };

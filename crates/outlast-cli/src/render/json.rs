@@ -14,6 +14,49 @@ pub fn print<T: Serialize>(value: &T) {
     }
 }
 
+/// A document that is a list, written item by item; nothing at all where no JSON is wanted.
+pub struct List {
+    is_json: bool,
+    is_empty: bool,
+}
+
+impl List {
+    /// Opens the list.
+    pub fn begin(is_json: bool) -> Self {
+        if is_json {
+            message::bytes(b"[");
+        }
+        Self {
+            is_json,
+            is_empty: true,
+        }
+    }
+
+    /// Adds an item.
+    pub fn push<T: Serialize>(&mut self, value: &T) {
+        if !self.is_json {
+            return;
+        }
+        match outlast_format::to_go_json(value) {
+            Ok(json) => {
+                if !self.is_empty {
+                    message::bytes(b",");
+                }
+                message::bytes(&json);
+                self.is_empty = false;
+            }
+            Err(error) => message::error(&error.to_string()),
+        }
+    }
+
+    /// Closes the list.
+    pub fn end(self) {
+        if self.is_json {
+            message::bytes(b"]\n");
+        }
+    }
+}
+
 /// One message on standard error.
 pub fn print_error<T: Serialize>(value: &T) {
     if let Ok(json) = outlast_format::to_go_json(value) {

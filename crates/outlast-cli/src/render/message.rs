@@ -11,6 +11,23 @@ pub fn line(text: impl AsRef<str>) {
     }
 }
 
+/// A line of results with names in it, whatever their bytes. A terminal gets no control characters:
+/// names from repositories must not be able to send commands to it.
+pub fn raw_line(text: &[u8]) {
+    let mut output = std::io::stdout().lock();
+    let written = if output.is_terminal() {
+        let shown = crate::verbs::clean(&String::from_utf8_lossy(text));
+        writeln!(output, "{shown}")
+    } else {
+        output
+            .write_all(text)
+            .and_then(|()| output.write_all(b"\n"))
+    };
+    if written.is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Raw bytes of results.
 pub fn bytes(bytes: &[u8]) {
     if std::io::stdout().lock().write_all(bytes).is_err() {

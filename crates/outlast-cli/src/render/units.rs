@@ -25,6 +25,43 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// A time in the zone of this machine.
+pub fn local_time(instant: outlast_format::Time) -> String {
+    time(to_local(instant).0)
+}
+
+/// A time in the zone of this machine with all that is known of it, as restic shows it.
+pub fn long_time(instant: outlast_format::Time) -> String {
+    let (local, zone) = to_local(instant);
+    let mut shown = time(local);
+    if local.nanos() != 0 {
+        let digits = format!("{:09}", local.nanos());
+        shown.push('.');
+        shown.push_str(digits.trim_end_matches('0'));
+    }
+    let offset = local.offset_seconds();
+    let sign = if offset < 0 { '-' } else { '+' };
+    let minutes = offset.unsigned_abs() / 60;
+    shown.push_str(&format!(
+        " {sign}{:02}{:02} {zone}",
+        minutes / 60,
+        minutes % 60
+    ));
+    shown
+}
+
+/// The same instant in the zone of this machine, and the zone's name.
+fn to_local(instant: outlast_format::Time) -> (outlast_format::Time, String) {
+    let zone = jiff::tz::TimeZone::system();
+    let Ok(timestamp) = jiff::Timestamp::from_second(instant.seconds()) else {
+        return (instant.to_utc(), "UTC".to_owned());
+    };
+    let info = zone.to_offset_info(timestamp);
+    let local =
+        outlast_format::Time::new(instant.seconds(), instant.nanos(), info.offset().seconds());
+    (local, info.abbreviation().to_owned())
+}
+
 /// A time as snapshots show it.
 pub fn time(time: outlast_format::Time) -> String {
     let civil = time.civil();

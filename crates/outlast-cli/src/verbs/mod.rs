@@ -2,17 +2,28 @@
 
 mod backup;
 mod cache;
+mod cat;
 mod check;
 mod copy;
+mod diff;
+mod dump;
+mod find;
 mod forget;
 mod generate;
 mod init;
+mod key;
+mod list;
+mod ls;
 mod mount;
 mod protect;
 mod prune;
+mod restore;
 mod rewrite;
 mod snapshots;
+mod stats;
 mod status;
+mod tag;
+mod unlock;
 mod version;
 
 use clap::Subcommand;
@@ -35,6 +46,16 @@ pub enum Verb {
     Backup(Box<backup::Arguments>),
     /// List snapshots
     Snapshots(snapshots::Arguments),
+    /// List what is in a snapshot
+    Ls(ls::Arguments),
+    /// Find files, blobs, trees and packs
+    Find(find::Arguments),
+    /// Show what differs between two snapshots
+    Diff(diff::Arguments),
+    /// Put files and folders of a snapshot into a folder
+    Restore(Box<restore::Arguments>),
+    /// Print a file, or a folder as an archive
+    Dump(dump::Arguments),
     /// Check whether everything is there and intact
     Check(check::Arguments),
     /// Show all snapshots as a read-only directory
@@ -47,6 +68,18 @@ pub enum Verb {
     Copy(copy::Arguments),
     /// Make snapshots anew, without files that should not be in them
     Rewrite(Box<rewrite::Arguments>),
+    /// Change the tags of snapshots
+    Tag(tag::Arguments),
+    /// List, add, change and remove keys (passwords)
+    Key(key::Arguments),
+    /// Count files, blobs and bytes
+    Stats(stats::Arguments),
+    /// Print an object as it is inside
+    Cat(cat::Arguments),
+    /// List the ids of objects
+    List(list::Arguments),
+    /// Remove locks that nobody holds any more
+    Unlock(unlock::Arguments),
     /// List local caches, or remove old ones
     Cache(cache::Arguments),
     /// Print the completion for a shell
@@ -75,9 +108,20 @@ pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Prune(arguments) => prune::run(&context, &arguments),
         Verb::Copy(arguments) => copy::run(&context, &arguments),
         Verb::Rewrite(arguments) => rewrite::run(&context, &arguments),
+        Verb::Tag(arguments) => tag::run(&context, &arguments),
+        Verb::Key(arguments) => key::run(&context, &arguments),
+        Verb::Stats(arguments) => stats::run(&context, &arguments),
+        Verb::Cat(arguments) => cat::run(&context, &arguments),
+        Verb::List(arguments) => list::run(&context, &arguments),
+        Verb::Unlock(arguments) => unlock::run(&context, &arguments),
         Verb::Cache(arguments) => cache::run(&context, &arguments),
         Verb::Completion(arguments) => generate::run_completion(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Ls(arguments) => ls::run(&context, &arguments),
+        Verb::Find(arguments) => find::run(&context, &arguments),
+        Verb::Diff(arguments) => diff::run(&context, &arguments),
+        Verb::Restore(arguments) => restore::run(&context, &arguments),
+        Verb::Dump(arguments) => dump::run(&context, &arguments),
         Verb::Version(arguments) => version::run(&context, &arguments),
     }
 }
