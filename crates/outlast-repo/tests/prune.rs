@@ -189,15 +189,17 @@ fn doubt_refuses_and_removes_nothing() {
     assert!(matches!(found, PruneRefusal::UnreadableSnapshot { id, .. } if id == hash(&junk)));
     unchanged(&store, &before);
 
-    // An index that cannot be read.
+    // An index that cannot be read stops nobody, but packs that only it may list stay.
     let (repository, store) = start();
-    store
-        .write(&ObjectName::new(ObjectKind::Index, hash(&junk)), &junk)
-        .unwrap();
-    let before = store.contents();
-    let found = refusal(prune(&repository, &*store, &NOTHING_UNUSED));
-    assert!(matches!(found, PruneRefusal::UnreadableIndexes(ids) if ids == [hash(&junk)]));
-    unchanged(&store, &before);
+    let index = ObjectName::new(ObjectKind::Index, hash(&junk));
+    let unlisted = ObjectName::pack(hash(&junk));
+    for name in [index, unlisted] {
+        store.write(&name, &junk).unwrap();
+    }
+    prune(&repository, &*store, &NOTHING_UNUSED).unwrap();
+    for name in [index, unlisted] {
+        assert_eq!(store.read(&name).unwrap(), junk, "{name}");
+    }
 
     // A tree pack that is gone, and one that is damaged.
     let (repository, store) = start();

@@ -75,10 +75,14 @@ pub(super) fn make_plan(
     cancel: &Cancel,
 ) -> Result<Plan, RepoError> {
     options.check(repository)?;
-    let listed = repository.store().list_all(ObjectKind::Pack)?;
+    let mut listed = repository.store().list_all(ObjectKind::Pack)?;
     let (index_files, bad_files) = repository.load_index(cancel)?;
     if !bad_files.is_empty() {
-        return Err(PruneRefusal::UnreadableIndexes(bad_files).into());
+        // Junk that somebody planted, or an index that was damaged. What only it lists is either
+        // not needed or found to be missing below; so that nothing depends on which it is, packs
+        // that no other index lists stay, and so does the file.
+        let index = repository.index();
+        listed.retain(|info| index.pack_number(&info.id).is_some());
     }
     let mut roots = load_roots(repository, cancel)?;
     let snapshots = roots.iter().map(|root| root.snapshot).collect();

@@ -9,12 +9,6 @@ const NAMED_MAX: usize = 10;
 /// It is not certain what is needed, so nothing was removed.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneRefusal {
-    /// What these index files list may be needed.
-    #[error(
-        "index files cannot be read: {}; run `repair index` first, nothing was removed",
-        list(.0)
-    )]
-    UnreadableIndexes(Vec<Id>),
     /// What this snapshot needs is not known.
     #[error(
         "snapshot {id} cannot be read ({reason}), so what it needs is not known; restore it from another copy or remove it, nothing was removed"
