@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use outlast_format::{BlobHandle, BlobKind, PackedBlob, SEAL_BYTES};
+use outlast_format::{BlobHandle, BlobKind, PACK_LENGTH_BYTES, PackedBlob, SEAL_BYTES};
 use outlast_object::Id;
 
 /// Number of a pack within one index in memory.
@@ -91,6 +91,13 @@ pub struct PackFacts {
     pub header_bytes: u64,
     /// Whether trees are among its blobs.
     pub has_trees: bool,
+}
+
+impl PackFacts {
+    /// Size that the pack has if the index is right and complete about it.
+    pub fn pack_bytes(&self) -> u64 {
+        self.blobs_end + self.header_bytes + PACK_LENGTH_BYTES as u64
+    }
 }
 
 /// Where the entries of each bucket begin in the row of all entries.

@@ -1,7 +1,7 @@
 //! Loading all index files, in parallel; those that cannot be read are passed over with a notice.
 
-use outlast_format::{BlobKind, IndexFile, decode_unpacked};
-use outlast_object::{Id, ObjectKind, ObjectName};
+use outlast_format::{BlobKind, IndexFile, IndexPack, decode_unpacked};
+use outlast_object::{Id, ObjectKind, ObjectName, hash};
 use outlast_store::StoreError;
 use parking_lot::Mutex;
 
@@ -131,4 +131,23 @@ fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut Load
             .notice(Notice::BadIndex { id, reason });
     }
     loaded.files.push(id);
+}
+
+/// A hash of all that an index says of a pack, whatever order it says it in.
+pub(crate) fn fingerprint(pack: &IndexPack) -> Id {
+    let mut entries: Vec<[u8; 45]> = pack
+        .blobs
+        .iter()
+        .map(|blob| {
+            let mut entry = [0; 45];
+            entry[..32].copy_from_slice(blob.id.as_bytes());
+            entry[32] = u8::from(blob.kind == BlobKind::Tree);
+            entry[33..37].copy_from_slice(&blob.offset.to_le_bytes());
+            entry[37..41].copy_from_slice(&blob.length.to_le_bytes());
+            entry[41..].copy_from_slice(&blob.uncompressed_length.to_le_bytes());
+            entry
+        })
+        .collect();
+    entries.sort_unstable();
+    hash(entries.as_flattened())
 }

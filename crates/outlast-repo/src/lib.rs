@@ -35,7 +35,9 @@ mod policy;
 mod presence;
 mod progress;
 mod prune;
+mod recover;
 mod removal;
+mod repair;
 mod repository;
 mod restore;
 mod rewrite;
@@ -97,7 +99,13 @@ pub use prune::{
     MaxUnused, ParseMaxUnusedError, PruneBlobs, PruneBytes, PruneObserver, PruneOptions,
     PruneOutcome, PrunePacks, PrunePreview, PruneRefusal, PruneStatistics, preview_prune, prune,
 };
+pub use recover::{RecoverOutcome, recover};
 pub use removal::{NotRemoved, Removal};
+pub use repair::{
+    RepairIndexOptions, RepairIndexOutcome, RepairOriginals, RepairPacksObserver,
+    RepairPacksOutcome, RepairSnapshotsObserver, RepairSnapshotsOutcome, Trimmed,
+    remove_unreadable_snapshots, repair_index, repair_packs, repair_snapshots,
+};
 pub use repository::{InitOptions, OpenOptions, Repository};
 pub use restore::{
     LostBlob, NoRestoreObserver, Overwrite, ParseOverwriteError, RestoreAction, RestoreObserver,

@@ -4,6 +4,7 @@
 //! must not end as a long list of damaged files.
 
 use outlast_object::ObjectName;
+use outlast_store::StoreError;
 
 use crate::{RepoError, Repository};
 
@@ -34,4 +35,12 @@ impl Repository {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether the object itself is at fault, and not the way to it.
+pub(crate) fn is_of_content(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::TooLarge { .. } | StoreError::Truncated { .. }
+    )
 }

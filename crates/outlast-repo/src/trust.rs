@@ -139,7 +139,7 @@ impl PackTrust {
         let pack = location.pack_id;
         let facts = repository.index().pack_facts(location.pack);
         // Where the index is right, the pack's size follows from it and need not be asked for.
-        let expected = facts.blobs_end + facts.header_bytes + 4;
+        let expected = facts.pack_bytes();
         let (store, key) = (repository.store(), repository.key());
         let blobs = match read_pack_header(store, key, pack, Some(expected)) {
             Ok(blobs) => blobs,

@@ -10,7 +10,7 @@ use crate::{Cancel, Notice, RepoError, read_pack_header};
 const PACKS_MAX: usize = 100_000;
 
 /// Adds packs to the index that no index lists. Those that cannot be read are left alone.
-pub(super) fn adopt_packs(saver: &Saver<'_>, cancel: &Cancel) -> Result<(), RepoError> {
+pub(crate) fn adopt_packs(saver: &Saver<'_>, cancel: &Cancel) -> Result<(), RepoError> {
     let repository = saver.repository();
     let mut unknown: Vec<(Id, u64)> = Vec::new();
     {

@@ -22,6 +22,7 @@ use outlast_object::Id;
 use outlast_source::Source;
 use parking_lot::Mutex;
 
+pub(crate) use adopt::adopt_packs;
 pub use observer::{BackupObserver, FileFacts, ItemChange, ItemStatistics, NoObserver};
 pub use parent::ParentSnapshot;
 pub use scan::{ScanTotals, scan};

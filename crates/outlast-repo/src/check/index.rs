@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use outlast_format::{BlobKind, IndexPack};
-use outlast_object::{Id, hash};
+use outlast_format::BlobKind;
+use outlast_object::Id;
 use parking_lot::Mutex;
 
 use super::Finding;
 use super::report::Findings;
 use crate::bits::Bits;
+use crate::index_load::fingerprint;
 use crate::{Cancel, PackNumber, RepoError, Repository};
 
 #[derive(Debug, Clone, Copy)]
@@ -70,25 +71,6 @@ pub(super) fn check_index(
     }
     find_mixed(repository, findings);
     Ok(IndexFacts { contradicted })
-}
-
-/// A hash of all entries, whatever order they are in.
-fn fingerprint(pack: &IndexPack) -> Id {
-    let mut entries: Vec<[u8; 45]> = pack
-        .blobs
-        .iter()
-        .map(|blob| {
-            let mut entry = [0; 45];
-            entry[..32].copy_from_slice(blob.id.as_bytes());
-            entry[32] = u8::from(blob.kind == BlobKind::Tree);
-            entry[33..37].copy_from_slice(&blob.offset.to_le_bytes());
-            entry[37..41].copy_from_slice(&blob.length.to_le_bytes());
-            entry[41..].copy_from_slice(&blob.uncompressed_length.to_le_bytes());
-            entry
-        })
-        .collect();
-    entries.sort_unstable();
-    hash(entries.as_flattened())
 }
 
 fn find_mixed(repository: &Repository, findings: &Findings<'_>) {

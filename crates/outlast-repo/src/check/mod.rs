@@ -210,7 +210,7 @@ fn add_lost_with_packs(
     }
     let is_bad = |location: &BlobLocation| {
         let places = packs.places.get(&location.pack);
-        places.is_some_and(|places| places.contains(location.blob.offset))
+        places.is_some_and(|places| places.contains(&location.blob))
     };
     let index = repository.index();
     let candidates: HashSet<BlobHandle> = index

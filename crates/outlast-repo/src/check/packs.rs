@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use outlast_format::BlobHandle;
+use outlast_format::{BlobHandle, PackedBlob};
 use outlast_object::{Id, ObjectKind};
 use parking_lot::Mutex;
 
 use super::finding::{PackProblem, PackProblems};
 use super::report::Findings;
-use super::verify::{PackClaims, Verdict, verify_pack};
+use super::verify::{Claim, PackClaims, Verdict, claim_of, verify_pack};
 use super::{CheckObserver, Finding};
 use crate::index::{EntriesByPack, EntryNumbers};
 use crate::{Cancel, PackNumber, RepoError, Repository, Stage, threads};
@@ -20,26 +20,26 @@ const THREADS_MAX: usize = 16;
 /// What is wrong with the packs that the index names.
 #[derive(Debug, Default)]
 pub(super) struct PackDamage {
-    /// Places of the index where the blob cannot be had: all of a pack, or some offsets.
+    /// Entries of the index where the blob cannot be had.
     pub(super) places: HashMap<PackNumber, BadPlaces>,
     /// Blobs that are intact in a pack at a place that no index names.
     pub(super) rescued: HashSet<BlobHandle>,
 }
 
-/// Places in one pack.
+/// Entries of one pack.
 #[derive(Debug)]
 pub(super) enum BadPlaces {
     /// The pack is gone.
     All,
-    /// The blobs that begin at these bytes.
-    Offsets(HashSet<u32>),
+    /// Some entries.
+    Some(HashSet<Claim>),
 }
 
 impl BadPlaces {
-    pub(super) fn contains(&self, offset: u32) -> bool {
+    pub(super) fn contains(&self, blob: &PackedBlob) -> bool {
         match self {
             BadPlaces::All => true,
-            BadPlaces::Offsets(offsets) => offsets.contains(&offset),
+            BadPlaces::Some(claims) => claims.contains(&claim_of(blob)),
         }
     }
 }
@@ -55,8 +55,7 @@ pub(super) struct Listed {
 
 /// The size of a pack that follows from its index entries.
 pub(super) fn expected_bytes(repository: &Repository, pack: PackNumber) -> u64 {
-    let facts = repository.index().pack_facts(pack);
-    facts.blobs_end + facts.header_bytes + 4
+    repository.index().pack_facts(pack).pack_bytes()
 }
 
 /// Compares the packs in the store with the index.
@@ -179,7 +178,7 @@ impl PackReading<'_> {
         });
         let mut found = found.lock();
         found.rescued.extend(rescued);
-        found.places.insert(number, BadPlaces::Offsets(bad_places));
+        found.places.insert(number, BadPlaces::Some(bad_places));
         Ok(())
     }
 

@@ -30,14 +30,27 @@ pub(super) struct PackClaims {
     pub(super) blobs: Vec<PackedBlob>,
 }
 
+/// One entry of the index, told apart from all others of the pack.
+pub(super) type Claim = (BlobHandle, u32, u32, u32);
+
+pub(super) fn claim_of(blob: &PackedBlob) -> Claim {
+    let PackedBlob {
+        handle,
+        offset,
+        length,
+        uncompressed_length,
+    } = *blob;
+    (handle, offset, length, uncompressed_length)
+}
+
 /// What was found out about one pack.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) problems: PackProblems,
     /// Something is wrong with the pack itself, not only with what the index says of it.
     pub(super) is_damaged: bool,
-    /// Places of the index where the blob is not intact, as offsets.
-    pub(super) bad_places: HashSet<u32>,
+    /// What the index claims and what is not so, or not intact.
+    pub(super) bad_places: HashSet<Claim>,
     /// Blobs that the index misplaces and that are intact where the header says.
     pub(super) rescued: Vec<BlobHandle>,
 }
@@ -125,7 +138,7 @@ impl Verification<'_> {
     /// All places count as bad when nothing can be read.
     fn unreadable(&mut self, reason: String) {
         self.verdict.add(PackProblem::Unreadable(reason));
-        let places = self.claims.blobs.iter().map(|blob| blob.offset);
+        let places = self.claims.blobs.iter().map(claim_of);
         self.verdict.bad_places.extend(places);
         self.verdict.rescued.clear();
     }
@@ -136,7 +149,7 @@ impl Verification<'_> {
             self.verdict = Verdict {
                 problems: PackProblems::one(PackProblem::Missing),
                 is_damaged: true,
-                bad_places: self.claims.blobs.iter().map(|blob| blob.offset).collect(),
+                bad_places: self.claims.blobs.iter().map(claim_of).collect(),
                 rescued: Vec::new(),
             };
             return Ok(());
@@ -203,11 +216,11 @@ impl Verification<'_> {
             if held.get(&place).is_some_and(|blob| *blob == claim) {
                 claimed.insert(place);
                 if !intact.get(&place).is_some_and(|intact| *intact) {
-                    self.verdict.bad_places.insert(claim.offset);
+                    self.verdict.bad_places.insert(claim_of(claim));
                 }
             } else {
                 self.verdict.add(PackProblem::NotInPack(claim.handle));
-                self.verdict.bad_places.insert(claim.offset);
+                self.verdict.bad_places.insert(claim_of(claim));
             }
         }
         for blob in blobs {
@@ -239,7 +252,7 @@ impl Verification<'_> {
                 }
             };
             if !intact {
-                self.verdict.bad_places.insert(blob.offset);
+                self.verdict.bad_places.insert(claim_of(blob));
             }
         }
         Ok(())
