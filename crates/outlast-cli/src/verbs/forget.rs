@@ -2,7 +2,7 @@
 
 use clap::Args;
 use outlast_format::Time;
-use outlast_object::Id;
+use outlast_object::{Id, ObjectKind, ObjectName};
 use outlast_ops::{Session, stored_snapshots};
 use outlast_repo::{
     GroupBy, GroupKey, GuardContext, GuardedRetention, KeepCount, KeepDuration, Kept, Policy,
@@ -257,7 +257,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let remove = if arguments.ids.is_empty() {
         by_policy(context, arguments, &all, (&policy, &filter), group_by, now)?
     } else {
-        by_name(&all, arguments, &filter, now)?
+        by_name(&session, &all, arguments, &filter, now)?
     };
     if arguments.dry_run {
         if context.is_talkative() && !remove.is_empty() {
@@ -323,7 +323,10 @@ fn remove_all(
     Ok(exit::INCOMPLETE)
 }
 
+/// Snapshots by their ids. One that cannot be read is found by its whole id, so that junk which
+/// somebody planted can be removed.
 fn by_name(
+    session: &Session,
     all: &[StoredSnapshot],
     arguments: &Arguments,
     filter: &SnapshotFilter,
@@ -337,10 +340,24 @@ fn by_name(
                 remove.push(selected.snapshot.id)
             }
             Ok(_) => {}
-            Err(error) => message::warning(&format!("ignoring {text:?}: {error}")),
+            Err(error) => match text.parse::<Id>() {
+                Ok(id) if is_stored(session, id)? => {
+                    message::warning(&format!(
+                        "{id} cannot be read as a snapshot; it is removed by its name"
+                    ));
+                    remove.push(id);
+                }
+                _ => message::warning(&format!("ignoring {text:?}: {error}")),
+            },
         }
     }
     Ok(remove)
+}
+
+fn is_stored(session: &Session, id: Id) -> Result<bool, Failure> {
+    use outlast_store::Store as _;
+    let name = ObjectName::new(ObjectKind::Snapshot, id);
+    Ok(session.repository().store().exists(&name)?)
 }
 
 /// What the policy removes of all groups, oldest first; shows it.
