@@ -405,3 +405,53 @@ fn names_of_damaged_files_stay_within_limits() {
     let kept = format!("{}.outlast-damaged", "l".repeat(255 - 16));
     assert!(sample.read(&kept).is_some());
 }
+
+#[test]
+fn other_names_of_a_lost_file_are_lost_with_it() {
+    let sample = Sample::new();
+    let names = |name: &str| {
+        let mut node = file(name, &[sample.blobs[2]], 200_000);
+        (node.links, node.inode, node.device_id) = (2, 77, 5);
+        node
+    };
+    let tree = sample.repo.tree(&[names("a"), names("b")]);
+    sample.repo.damage(sample.middle());
+    // An older version is there: it must not be taken for the file, nor get its time.
+    let target = sample.folder.path();
+    fs::write(target.join("a"), "older").unwrap();
+    let before = fs::metadata(target.join("a")).unwrap().mtime();
+    let (outcome, seen) = run(&sample.repo, tree, target);
+    assert_eq!(outcome.errors, 2);
+    assert!(
+        seen.errors()
+            .join("\n")
+            .contains("/b: it is another name of /a")
+    );
+    assert!(sample.read("b").is_none());
+    assert_eq!(sample.read("a").unwrap(), b"older");
+    assert_eq!(fs::metadata(target.join("a")).unwrap().mtime(), before);
+}
+
+#[test]
+fn a_file_that_stays_keeps_its_metadata_when_it_gets_another_name() {
+    let sample = Sample::new();
+    let names = |name: &str| {
+        let mut node = file(name, &[sample.blobs[2]], 200_000);
+        (node.links, node.inode, node.device_id) = (2, 77, 5);
+        node
+    };
+    let tree = sample.repo.tree(&[names("a"), names("b")]);
+    let target = sample.folder.path();
+    fs::write(target.join("a"), "mine").unwrap();
+    let before = fs::metadata(target.join("a")).unwrap().mtime();
+    let options = RestoreOptions {
+        overwrite: outlast_repo::Overwrite::Never,
+        ..RestoreOptions::default()
+    };
+    let (seen, cancel) = (Seen::default(), Cancel::new());
+    let repository = &sample.repo.repository;
+    let outcome = restore(repository, tree, target, &options, &seen, &cancel).unwrap();
+    assert_eq!(outcome.errors, 0);
+    assert_eq!(sample.read("b").unwrap(), b"mine");
+    assert_eq!(fs::metadata(target.join("a")).unwrap().mtime(), before);
+}

@@ -6,6 +6,7 @@ use rustix::fs::Stat;
 
 use super::Run;
 use super::file::{Decision, FileWork, blob_length};
+use super::finish::OddFirst;
 use super::observer::RestoreAction;
 use super::options::Overwrite;
 use crate::RepoError;
@@ -15,11 +16,13 @@ pub(super) fn look_at_existing(run: &Run<'_>, file: &FileWork) -> Result<(), Rep
     let decision = decide(run, file)?;
     match &decision {
         Decision::Skip => {
+            file.note_odd(run, OddFirst::Kept);
             run.reporter
                 .done(&file.path, RestoreAction::Unchanged, file.size);
         }
         Decision::Write { .. } => run.reporter.planned(file.size),
-        Decision::Keep | Decision::Failed => {}
+        Decision::Failed => file.note_odd(run, OddFirst::Lost),
+        Decision::Keep => {}
     }
     // Nobody else decides about this file.
     let _ = file.decision.set(decision);

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::Run;
 use super::fetch::{LostBlob, load_anywhere};
+use super::finish::OddFirst;
 use crate::RepoError;
 
 /// Lost blobs named for one file at most.
@@ -138,6 +139,13 @@ impl FileWork {
         match self.decision.get() {
             Some(Decision::Write { matches, .. }) => matches.get(number).copied().unwrap_or(false),
             _ => false,
+        }
+    }
+
+    /// Notes, for its other names, that the file is not as in the snapshot.
+    pub(super) fn note_odd(&self, run: &Run<'_>, state: OddFirst) {
+        if self.node.links > 1 {
+            run.odd_firsts.lock().insert(self.path.clone(), state);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Links, special files, and directories when all beneath them is done.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use outlast_format::NodeKind;
 use outlast_object::Id;
 use outlast_source::{SourceError, Target};
+use parking_lot::Mutex;
 
 use super::Run;
 use super::existing::may_overwrite;
@@ -16,16 +18,37 @@ use super::window::{Leave, Other};
 use super::write::apply_metadata;
 use crate::{RepoError, WalkProblem};
 
+/// What became of a file that has several names, where it is not as in the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OddFirst {
+    /// It could not be restored. What is at its place, if anything, is not what was meant.
+    Lost,
+    /// It was there and stays as it was.
+    Kept,
+}
+
+/// Such files, by their paths within the snapshot.
+pub(super) type OddFirsts = Mutex<HashMap<PathBuf, OddFirst>>;
+
 /// Makes a link or a special file.
 pub(super) fn make_other(run: &Run<'_>, other: &Other) -> Result<(), RepoError> {
     let path = relative(&other.path);
+    let first = other.link_to.as_ref();
+    let odd = first.and_then(|first| run.odd_firsts.lock().get(first).copied());
+    if let (Some(first), Some(OddFirst::Lost)) = (first, odd) {
+        let problem = RestoreProblem::LinkLost(first.clone());
+        run.reporter.error(&other.path, problem);
+        return Ok(());
+    }
     let made = match &run.target {
         None => Ok(true),
         Some(target) => replace(run, target, path, other),
     };
     match made {
         Ok(true) => {
-            if let (Some(target), false) = (&run.target, run.options.dry_run) {
+            // Metadata belongs to all names of a file; one that stays as it was keeps its own.
+            let untouched = run.options.dry_run || odd.is_some();
+            if let (Some(target), false) = (&run.target, untouched) {
                 apply_metadata(run, target, &other.path, path, &other.node)?;
             }
             run.reporter

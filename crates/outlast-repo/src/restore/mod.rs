@@ -59,6 +59,8 @@ struct Run<'a> {
     threads: usize,
     open_files: write::OpenFiles,
     set_aside: write::SetAside,
+    /// Files with several names that are not as in the snapshot.
+    odd_firsts: finish::OddFirsts,
     restored: Mutex<verify::FileSet>,
     /// True lengths of blobs about which index entries contradict each other.
     odd_lengths: Mutex<HashMap<Id, Option<u64>>>,
@@ -110,6 +112,7 @@ pub fn restore(
         threads: execute::threads_for(repository.store().connections()),
         open_files: write::OpenFiles::default(),
         set_aside: Mutex::new(HashSet::new()),
+        odd_firsts: Mutex::default(),
         restored: Mutex::default(),
         odd_lengths: Mutex::default(),
     };

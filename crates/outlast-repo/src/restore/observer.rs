@@ -64,6 +64,9 @@ pub enum RestoreProblem {
         /// Where the first blob that differs begins.
         offset: u64,
     },
+    /// Another name of a file that could not be restored.
+    #[error("it is another name of {}, which could not be restored", .0.display())]
+    LinkLost(PathBuf),
     /// An entry of a type that this program does not know.
     #[error("entries of type {0:?} cannot be restored")]
     UnknownKind(String),

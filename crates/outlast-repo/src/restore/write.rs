@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::Run;
 use super::file::{Decision, FileWork};
+use super::finish::OddFirst;
 use super::observer::{RestoreAction, RestoreProblem};
 use crate::RepoError;
 
@@ -198,6 +199,7 @@ fn set_aside(
     lost: Vec<super::fetch::LostBlob>,
 ) -> Result<(), RepoError> {
     run.open_files.close(file.ordinal);
+    file.note_odd(run, OddFirst::Lost);
     let mut kept_as = None;
     if let (Some(target), false, true) = (&run.target, run.options.dry_run, *file.opened.lock()) {
         let path = file.relative();
