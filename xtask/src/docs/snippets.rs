@@ -6,6 +6,7 @@
 //! come, in this order. Blocks of any other kind are not run.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -28,11 +29,29 @@ pub fn check(document: &SourceFile, program: &Path) -> Result<Vec<String>, Strin
     if snippets.is_empty() {
         return Ok(Vec::new());
     }
+    if snippets.iter().any(|snippet| uses_restic(&snippet.command)) && !restic().is_file() {
+        let missing = format!(
+            "{} is missing; `cargo xtask tools` gets it",
+            restic().display()
+        );
+        if std::env::var_os("OUTLAST_TEST_REQUIRE_TOOLS").is_some() {
+            return Err(missing);
+        }
+        eprintln!("SKIPPED: the commands of {}: {missing}", document.path);
+        return Ok(Vec::new());
+    }
     let home = Home::make(&document.path)?;
     let mut problems = Vec::new();
+    // Each command has a shell of its own; what is exported holds for those after it.
+    let mut exported = String::new();
     for snippet in &snippets {
         let place = format!("{}:{}", document.path, snippet.line_index + 1);
-        match home.execute(&snippet.command, program)? {
+        if snippet.command.starts_with("export ") {
+            exported.push_str(&snippet.command);
+            exported.push('\n');
+            continue;
+        }
+        match home.execute(&format!("{exported}{}", snippet.command), program)? {
             Ok(output) => {
                 if let Some(line) = first_missing(&snippet.output, &output) {
                     problems.push(format!(
@@ -48,6 +67,15 @@ pub fn check(document: &SourceFile, program: &Path) -> Result<Vec<String>, Strin
         }
     }
     Ok(problems)
+}
+
+/// The restic that documents mean when they say `restic`.
+fn restic() -> PathBuf {
+    workspace::tools_folder().join("restic-0.19")
+}
+
+fn uses_restic(command: &str) -> bool {
+    command.split_whitespace().any(|word| word == "restic")
 }
 
 /// The commands of all console blocks. A line that ends with `\` goes on in the next.
@@ -135,7 +163,16 @@ impl Home {
                 .and_then(|()| fs::write(&path, text))
                 .map_err(|error| format!("{}: {error}", path.display()))?;
         }
+        let programs = home.programs();
+        fs::create_dir_all(&programs)
+            .and_then(|()| symlink(restic(), programs.join("restic")))
+            .map_err(|error| format!("{}: {error}", programs.display()))?;
         Ok(home)
+    }
+
+    /// Programs under the names that documents use.
+    fn programs(&self) -> PathBuf {
+        self.folder.join(".programs")
     }
 
     /// Runs a command; the inner result tells whether it succeeded, with all that it printed.
@@ -145,7 +182,7 @@ impl Home {
             .map(Path::to_path_buf)
             .into_iter()
             .collect();
-        folders.push(workspace::tools_folder());
+        folders.push(self.programs());
         if let Some(path) = std::env::var_os("PATH") {
             folders.extend(std::env::split_paths(&path));
         }
@@ -221,6 +258,7 @@ $ false
             ("docs/b.md", "$ echo one\ntwo"),
             ("docs/c.md", "$ echo one; echo two\ntwo\none"),
             ("docs/d.md", "$ cat Documents/missing.txt"),
+            ("docs/e.md", "$ export A=1\n$ echo $A\n2"),
         ] {
             let document = SourceFile::new(name, &format!("```console\n{body}\n```\n"));
             let problems = check(&document, Path::new("/bin/true")).expect("bash runs");
