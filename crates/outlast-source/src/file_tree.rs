@@ -1,21 +1,22 @@
 //! File trees as a source.
 //!
-//! The tree of a snapshot shows each target at its absolute path, with the directories above it;
-//! a relative target is shown as it was written. The directories above a target exist in the
-//! snapshot only as far as they lead there.
+//! Symbolic links are never followed, but for the directories above a target, which are shown as what
+//! they lead to.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use outlast_format::Node;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 
 use crate::exclude::Excludes;
-use crate::metadata::MetadataReader;
+use crate::metadata::{Links, MetadataReader};
+use crate::targets::Targets;
 use crate::{Content, Found, Place, Source, SourceError};
 
 /// What is told about entries that are backed up though something about them could not be read.
@@ -32,18 +33,9 @@ pub struct FileTreeOptions {
     pub warn: Option<Warn>,
 }
 
-/// A directory that is in the snapshot because targets lie beneath it, or a target.
-#[derive(Debug, Default)]
-struct Virtual {
-    disk_path: PathBuf,
-    children: BTreeMap<Vec<u8>, usize>,
-    is_target: bool,
-}
-
 /// One or more files and directories with all that is beneath them.
 pub struct FileTree {
-    nodes: Vec<Virtual>,
-    paths: Vec<PathBuf>,
+    targets: Targets,
     reader: MetadataReader,
     excludes: Excludes,
     warn: Option<Warn>,
@@ -51,40 +43,8 @@ pub struct FileTree {
 
 impl std::fmt::Debug for FileTree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FileTree({:?})", self.paths)
+        write!(f, "FileTree({:?})", self.targets.paths())
     }
-}
-
-/// The path without `.` and empty parts, `..` resolved in the text where something stands before it.
-pub fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => match cleaned.components().next_back() {
-                Some(Component::Normal(_)) => {
-                    cleaned.pop();
-                }
-                Some(Component::RootDir) => {}
-                _ => cleaned.push(".."),
-            },
-            other => cleaned.push(other),
-        }
-    }
-    if cleaned.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        cleaned
-    }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, SourceError> {
-    let absolute = std::path::absolute(path).map_err(|source| SourceError::Io {
-        operation: "resolve",
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(clean(&absolute))
 }
 
 impl FileTree {
@@ -95,76 +55,21 @@ impl FileTree {
             with_atime,
             warn,
         } = options;
-        let reader = MetadataReader::new(with_atime);
-        let mut tree = Self {
-            nodes: vec![Virtual::default()],
-            paths: Vec::new(),
-            reader,
-            excludes: Excludes::default(),
-            warn,
-        };
-        for target in targets {
-            let cleaned = clean(target);
-            let path = absolute(&cleaned)?;
-            excludes.allow_device_of(&path);
-            if !tree.paths.contains(&path) {
-                tree.paths.push(path);
-            }
-            for target in expand(&cleaned)? {
-                tree.add(&target)?;
-            }
+        let targets = Targets::new(targets)?;
+        for path in targets.paths() {
+            excludes.allow_device_of(path);
         }
-        tree.excludes = excludes;
-        Ok(tree)
+        Ok(Self {
+            targets,
+            reader: MetadataReader::new(with_atime),
+            excludes,
+            warn,
+        })
     }
 
     /// The absolute paths of the targets, for the snapshot.
     pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-
-    /// Adds a target, making the directories above it as far as they are not there.
-    fn add(&mut self, target: &Path) -> Result<(), SourceError> {
-        let mut prefix = PathBuf::new();
-        let mut at = 0;
-        let mut components = target.components().peekable();
-        while let Some(component) = components.next() {
-            prefix.push(component);
-            let Component::Normal(name) = component else {
-                continue;
-            };
-            if self.nodes[at].is_target {
-                // A target above this one holds it already.
-                return Ok(());
-            }
-            let disk_path = absolute(&prefix)?;
-            at = self.child(at, name.as_bytes(), disk_path);
-            if components.peek().is_none() {
-                self.nodes[at].is_target = true;
-                self.nodes[at].children.clear();
-            }
-        }
-        Ok(())
-    }
-
-    /// The child of this name. Where another directory has the name already (`a` and `../a`), a
-    /// number is appended.
-    fn child(&mut self, parent: usize, name: &[u8], disk_path: PathBuf) -> usize {
-        let mut unique = name.to_vec();
-        for number in 1.. {
-            match self.nodes[parent].children.get(&unique) {
-                Some(&child) if self.nodes[child].disk_path == disk_path => return child,
-                Some(_) => unique = [name, format!("-{number}").as_bytes()].concat(),
-                None => break,
-            }
-        }
-        let child = self.nodes.len();
-        self.nodes.push(Virtual {
-            disk_path,
-            ..Virtual::default()
-        });
-        self.nodes[parent].children.insert(unique, child);
-        child
+        self.targets.paths()
     }
 
     fn warn(&self, path: &Path, error: &io::Error) {
@@ -172,32 +77,70 @@ impl FileTree {
             warn(path, error);
         }
     }
-}
 
-/// A target that names no directory of its own (`.`, `..`, `/`) stands for all that is in it.
-fn expand(target: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    if target
-        .components()
-        .any(|component| matches!(component, Component::Normal(_)))
-    {
-        return Ok(vec![target.to_owned()]);
+    /// A directory that something mounted shows a second time beneath itself would never end.
+    fn check_for_loop(&self, path: &Path, node: &Node) -> Result<(), SourceError> {
+        let (flags, fields) = (AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+        let is_mount = rustix::fs::statx(CWD, path, flags, fields)
+            .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        if !is_mount {
+            return Ok(());
+        }
+        let above = path.ancestors().skip(1);
+        for ancestor in above.take_while(|ancestor| self.targets.cover(ancestor)) {
+            let same = rustix::fs::lstat(ancestor)
+                .is_ok_and(|stat| stat.st_dev == node.device_id && stat.st_ino == node.inode);
+            if same {
+                return Err(SourceError::Invalid(format!(
+                    "{} is {} once more, mounted there; it is left out",
+                    path.display(),
+                    ancestor.display()
+                )));
+            }
+        }
+        Ok(())
     }
-    let names = list(target)?;
-    Ok(names
-        .into_iter()
-        .map(|name| target.join(OsStr::from_bytes(&name)))
-        .collect())
 }
 
-fn list(path: &Path) -> Result<Vec<Vec<u8>>, SourceError> {
-    let failed = |source| SourceError::Io {
-        operation: "list",
-        path: path.to_owned(),
-        source,
+/// Opens without leaving a trace in the access time, which only the owner may.
+fn open_quietly(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
+        result => result,
+    }
+}
+
+fn failed(operation: &'static str, path: &Path, error: Errno) -> SourceError {
+    match error {
+        // A symbolic link, or no directory, in place of what was found a moment ago.
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO => SourceError::Changed {
+            path: path.to_owned(),
+            what: "its type",
+        },
+        error => SourceError::Io {
+            operation,
+            path: path.to_owned(),
+            source: error.into(),
+        },
+    }
+}
+
+/// The names in a directory, sorted.
+pub(crate) fn list(path: &Path, links: Links) -> Result<Vec<Vec<u8>>, SourceError> {
+    let failed = |error| failed("list", path, error);
+    let follow = match links {
+        Links::Show => OFlags::NOFOLLOW,
+        Links::Follow => OFlags::empty(),
     };
+    let opened = open_quietly(path, OFlags::DIRECTORY | follow).map_err(failed)?;
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name().into_vec());
+    for entry in Dir::new(opened).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = CStr::to_bytes(entry.file_name());
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
     }
     names.sort_unstable();
     Ok(names)
@@ -213,38 +156,66 @@ impl Source for FileTree {
     }
 
     fn names(&self, place: &Place) -> Result<Vec<Vec<u8>>, SourceError> {
-        if let Some(number) = place.number
-            && let Some(node) = self.nodes.get(number)
-            && !node.is_target
+        let known = self.targets.get(place.number);
+        if let Some(entry) = known
+            && !entry.is_whole
         {
-            return Ok(node.children.keys().cloned().collect());
+            return Ok(entry.children.keys().cloned().collect());
         }
-        let mut names = list(&place.disk_path)?;
-        names.retain(|name| {
-            !self
-                .excludes
-                .excludes_name(&place.disk_path.join(OsStr::from_bytes(name)))
-        });
+        let links = match known {
+            Some(entry) if !entry.children.is_empty() => Links::Follow,
+            _ => Links::Show,
+        };
+        let mut names = list(&place.disk_path, links)?;
+        self.excludes.retain(&place.disk_path, &mut names);
+        // Targets inside of another target are kept whatever patterns say.
+        if let Some(entry) = known
+            && !entry.children.is_empty()
+        {
+            names.extend(entry.children.keys().cloned());
+            names.sort_unstable();
+            names.dedup();
+        }
         Ok(names)
     }
 
     fn look(&self, place: &Place, name: &[u8]) -> Result<Option<Found>, SourceError> {
         let text = OsStr::from_bytes(name);
-        let parent = place.number.and_then(|number| self.nodes.get(number));
-        let number = parent
-            .filter(|node| !node.is_target)
-            .and_then(|node| node.children.get(name).copied());
-        let known = number.and_then(|number| self.nodes.get(number));
-        let disk_path =
-            known.map_or_else(|| place.disk_path.join(text), |node| node.disk_path.clone());
-        let is_above_target = known.is_some_and(|node| !node.is_target);
-        if !is_above_target && known.is_some() && self.excludes.excludes_name(&disk_path) {
+        let parent = self.targets.get(place.number);
+        let number = parent.and_then(|entry| entry.children.get(name).copied());
+        let known = self.targets.get(number);
+        let disk_path = known.map_or_else(
+            || place.disk_path.join(text),
+            |entry| entry.disk_path.clone(),
+        );
+        let is_above_target = known.is_some_and(|entry| !entry.is_whole);
+        let is_directory = known.is_some_and(|entry| !entry.children.is_empty());
+        let is_kept = known.is_some_and(super::targets::Entry::is_kept);
+        if known.is_some()
+            && !is_above_target
+            && (self.excludes.excludes_path(&disk_path)
+                || !is_kept && self.excludes.excludes_name(&disk_path))
+        {
             return Ok(None);
         }
         let warn = |path: &Path, error: &io::Error| self.warn(path, error);
-        let node = self.reader.look(&disk_path, name, &warn)?;
-        if !is_above_target && self.excludes.excludes_node(&disk_path, &node)? {
-            return Ok(None);
+        let links = if is_directory {
+            Links::Follow
+        } else {
+            Links::Show
+        };
+        let node = match self.reader.look(&disk_path, name, links, &warn) {
+            // It was removed since its directory was listed. Nobody asked for it by name.
+            Err(error) if error.is_not_found() && !is_kept && !is_above_target => return Ok(None),
+            result => result?,
+        };
+        if !is_above_target {
+            if !is_kept && self.excludes.excludes_node(&disk_path, &node) {
+                return Ok(None);
+            }
+            if node.is_directory() {
+                self.check_for_loop(&disk_path, &node)?;
+            }
         }
         let path = place.path.join(text);
         let next = Place {
@@ -263,21 +234,11 @@ impl Source for FileTree {
 
     fn open(&self, found: &Found) -> Result<Box<dyn Content>, SourceError> {
         let path = &found.disk_path;
-        // Without blocking: the name may have become a fifo meanwhile.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let opened = rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty());
-        let opened = match opened {
-            // Only the owner may read without leaving a trace.
-            Err(rustix::io::Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
-            result => result,
-        };
-        let failed = |operation, source: io::Error| SourceError::Io {
-            operation,
-            path: path.clone(),
-            source,
-        };
-        let file = File::from(opened.map_err(|error| failed("open", error.into()))?);
-        let stat = rustix::fs::fstat(&file).map_err(|error| failed("fstat", error.into()))?;
+        // Without blocking, since the name may have become a fifo meanwhile.
+        let opened = open_quietly(path, OFlags::NOFOLLOW | OFlags::NOCTTY)
+            .map_err(|error| failed("open", path, error))?;
+        let file = File::from(opened);
+        let stat = rustix::fs::fstat(&file).map_err(|error| failed("fstat", path, error))?;
         let mut node = self.reader.node(&found.node.name, &stat);
         if node.kind != found.node.kind {
             return Err(SourceError::Changed {

@@ -14,14 +14,16 @@ mod exclude;
 mod file_tree;
 mod metadata;
 mod stream;
+mod targets;
 
 pub mod pattern;
 pub mod target;
 
 pub use error::SourceError;
 pub use exclude::Excludes;
-pub use file_tree::{FileTree, FileTreeOptions, Warn, clean};
+pub use file_tree::{FileTree, FileTreeOptions, Warn};
 pub use metadata::current_user_name;
 pub use port::{Content, Found, Place, Source};
 pub use stream::StreamSource;
 pub use target::{MetadataOptions, Target, TargetFile, check_name};
+pub use targets::clean;

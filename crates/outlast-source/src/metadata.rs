@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use outlast_format::{ExtendedAttribute, Mode, Node, NodeKind, Time, TypeBits};
 use parking_lot::Mutex;
 use rustix::fs::{self, Stat};
+use rustix::io::Errno;
 
 use crate::SourceError;
 
@@ -23,6 +24,15 @@ pub fn current_user_name() -> String {
     let name = uzers::get_user_by_uid(rustix::process::getuid().as_raw());
     name.map(|user| user.name().to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+/// What to make of a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// It is itself the entry.
+    Show,
+    /// The entry is what it leads to.
+    Follow,
 }
 
 /// Turns what the system says of a file into a node.
@@ -118,68 +128,115 @@ impl MetadataReader {
         }
     }
 
-    /// The complete node of a path; symbolic links are not followed. Extended attributes that
-    /// cannot be read are told to `warn` and left out.
+    /// The complete node of a path. Extended attributes that cannot be read are told to `warn` and
+    /// left out.
     pub(crate) fn look(
         &self,
         path: &Path,
         name: &[u8],
+        links: Links,
         warn: &dyn Fn(&Path, &io::Error),
     ) -> Result<Node, SourceError> {
-        let failed = |operation, error: rustix::io::Errno| SourceError::Io {
+        let failed = |operation, error: Errno| SourceError::Io {
             operation,
             path: path.to_owned(),
             source: error.into(),
         };
-        let stat = fs::lstat(path).map_err(|error| failed("lstat", error))?;
+        let stat = match links {
+            Links::Show => fs::lstat(path),
+            Links::Follow => fs::stat(path),
+        };
+        let stat = stat.map_err(|error| failed("stat", error))?;
         let mut node = self.node(name, &stat);
         if node.kind == NodeKind::Symlink {
             let target =
                 fs::readlink(path, Vec::new()).map_err(|error| failed("readlink", error))?;
             node.link_target = target.into_bytes();
         }
-        match read_xattrs(path) {
-            Ok(attributes) => node.extended_attributes = attributes,
-            Err(error) => warn(path, &error),
+        let attributes = ExtendedAttributes { path, links };
+        match attributes.read(&mut |error| warn(path, error)) {
+            Ok(found) => node.extended_attributes = found,
+            // The directories above a target may belong to others.
+            Err(Errno::ACCESS | Errno::PERM) if links == Links::Follow => {}
+            Err(error) => warn(path, &explained("its extended attributes", error)),
         }
         Ok(node)
     }
 }
 
-fn read_xattrs(path: &Path) -> io::Result<Vec<ExtendedAttribute>> {
-    // Most files have none: a small buffer tells so in one call.
-    let mut list = vec![0; 1024];
-    let length = match fs::llistxattr(path, &mut list[..]) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::RANGE) => {
-            list.resize(XATTR_LIST_BYTES_MAX, 0);
-            fs::llistxattr(path, &mut list[..])?
+fn explained(what: &str, error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{what} cannot be read: {error}"))
+}
+
+/// The extended attributes of one path.
+struct ExtendedAttributes<'a> {
+    path: &'a Path,
+    links: Links,
+}
+
+impl ExtendedAttributes<'_> {
+    fn list(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        match self.links {
+            Links::Show => fs::llistxattr(self.path, buffer),
+            Links::Follow => fs::listxattr(self.path, buffer),
         }
-        Err(rustix::io::Errno::NOTSUP) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    let mut attributes = Vec::new();
-    for name in list[..length]
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-    {
-        let mut value = vec![0; 512];
-        let length = match fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]) {
-            Ok(length) => length,
-            Err(rustix::io::Errno::RANGE) => {
-                value.resize(XATTR_VALUE_BYTES_MAX, 0);
-                fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..])?
+    }
+
+    fn get(&self, name: &[u8], buffer: &mut [u8]) -> Result<usize, Errno> {
+        let name = OsStr::from_bytes(name);
+        match self.links {
+            Links::Show => fs::lgetxattr(self.path, name, buffer),
+            Links::Follow => fs::getxattr(self.path, name, buffer),
+        }
+    }
+
+    /// All of them, in the order in which the system lists them. One that cannot be read is told to
+    /// `warn`; that there can be none is no error.
+    fn read(&self, warn: &mut dyn FnMut(&io::Error)) -> Result<Vec<ExtendedAttribute>, Errno> {
+        // Most files have none: a small buffer tells so in one call.
+        let mut small = [0; 1024];
+        let mut large = Vec::new();
+        let list = match self.list(&mut small) {
+            Ok(length) => &small[..length],
+            Err(Errno::RANGE) => {
+                large.resize(XATTR_LIST_BYTES_MAX, 0);
+                let length = self.list(&mut large)?;
+                &large[..length]
             }
-            // Removed since it was listed.
-            Err(rustix::io::Errno::NODATA) => continue,
-            Err(error) => return Err(error.into()),
+            Err(Errno::NOTSUP | Errno::NODATA) => &[],
+            Err(error) => return Err(error),
+        };
+        let mut attributes = Vec::new();
+        for name in list
+            .split(|&byte| byte == 0)
+            .filter(|name| !name.is_empty())
+        {
+            let text = String::from_utf8_lossy(name).into_owned();
+            match self.value(name) {
+                Ok(value) => attributes.push(ExtendedAttribute {
+                    name: text,
+                    value: Some(value),
+                }),
+                // Removed since it was listed.
+                Err(Errno::NODATA) => {}
+                Err(error) => warn(&explained(&format!("extended attribute {text}"), error)),
+            }
+        }
+        Ok(attributes)
+    }
+
+    fn value(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let mut value = vec![0; 512];
+        let length = match self.get(name, &mut value) {
+            Err(Errno::RANGE) => {
+                value.resize(XATTR_VALUE_BYTES_MAX, 0);
+                self.get(name, &mut value)?
+            }
+            result => result?,
         };
         value.truncate(length);
-        let name = String::from_utf8_lossy(name).into_owned();
-        attributes.push(ExtendedAttribute {
-            name,
-            value: Some(value),
-        });
+        value.shrink_to_fit();
+        Ok(value)
     }
-    Ok(attributes)
 }

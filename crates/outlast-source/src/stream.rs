@@ -8,7 +8,7 @@ use std::sync::Arc;
 use outlast_format::{Mode, Node, NodeKind, Time};
 use parking_lot::Mutex;
 
-use crate::file_tree::clean;
+use crate::targets::clean;
 use crate::{Content, Found, Place, Source, SourceError};
 
 /// A file whose content is read from a stream; it can be read once.
@@ -167,6 +167,7 @@ impl Source for StreamSource {
         Ok(Box::new(StreamContent {
             node: found.node.clone(),
             reader,
+            is_empty: true,
         }))
     }
 
@@ -174,6 +175,8 @@ impl Source for StreamSource {
         let Some(command) = &self.command else {
             return Ok(());
         };
+        // A command that still writes must not wait for a reader for ever.
+        drop(self.reader.lock().take());
         let mut command = command.lock();
         let status = command
             .child
@@ -192,11 +195,22 @@ impl Source for StreamSource {
 struct StreamContent {
     node: Node,
     reader: Box<dyn Read + Send>,
+    is_empty: bool,
 }
 
+/// A stream that gives nothing is an error, as in restic: what should have written to it most likely
+/// failed.
 impl Read for StreamContent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        let count = self.reader.read(buffer)?;
+        if count == 0 && self.is_empty && !buffer.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "no data was read",
+            ));
+        }
+        self.is_empty &= count == 0;
+        Ok(count)
     }
 }
 

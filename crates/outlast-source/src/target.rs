@@ -379,8 +379,9 @@ impl Target {
             .map_err(|error| self.failed("rename", path, error))
     }
 
-    /// Puts back owner, mode, extended attributes and times, in the order in which none undoes
-    /// another: a change of owner clears set-uid bits and capabilities, and times come last.
+    /// Puts back owner, extended attributes, mode and times, in the order in which none undoes
+    /// another: a change of owner clears set-uid bits and capabilities, a mode can forbid its owner
+    /// to set attributes, and times come last.
     /// Each failure is told; the rest goes on.
     pub fn apply_metadata(
         &self,
@@ -399,9 +400,6 @@ impl Target {
             }
         };
         note("set owner", self.set_owner(&parent, name, node, options));
-        if node.kind != NodeKind::Symlink {
-            note("set mode", set_mode(&parent, name, node));
-        }
         for attribute in &node.extended_attributes {
             let attribute_name = Path::new(&attribute.name);
             if options.wants_xattr(attribute_name) {
@@ -418,6 +416,9 @@ impl Target {
         }
         let unexpected = remove_other_xattrs(&parent, name, node, options);
         note("remove extended attribute", unexpected);
+        if node.kind != NodeKind::Symlink {
+            note("set mode", set_mode(&parent, name, node));
+        }
         note("set times", set_times(&parent, name, node));
         errors
     }
