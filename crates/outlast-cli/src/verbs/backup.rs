@@ -1,6 +1,7 @@
 //! `backup`: makes a snapshot.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -116,28 +117,22 @@ pub struct ExcludeArguments {
 }
 
 impl ExcludeArguments {
-    /// The excludes, and their patterns as text.
+    /// The excludes, and the patterns that a snapshot keeps: as in restic, those of `--exclude`.
     pub fn build(&self) -> Result<(Excludes, Vec<String>), Failure> {
         let failed = |error: outlast_source::SourceError| Failure::new(error.to_string());
         let mut excludes = Excludes::default();
-        let mut texts = Vec::new();
         let groups = [
             (&self.exclude, &self.exclude_file, false),
             (&self.iexclude, &self.iexclude_file, true),
         ];
         for (patterns, files, fold_case) in groups {
-            let mut all: Vec<Vec<u8>> = Vec::new();
+            let arguments = patterns.iter().map(|pattern| pattern.as_bytes().to_vec());
+            let mut all: Vec<Vec<u8>> = arguments.collect();
             for file in files {
                 all.extend(files_from::patterns_of_file(file)?);
             }
-            all.extend(
-                patterns
-                    .iter()
-                    .map(|pattern| pattern.as_encoded_bytes().to_vec()),
-            );
             for pattern in all {
                 excludes.add_pattern(&pattern, fold_case).map_err(failed)?;
-                texts.push(String::from_utf8_lossy(&pattern).into_owned());
             }
         }
         if self.exclude_caches {
@@ -155,7 +150,9 @@ impl ExcludeArguments {
         if self.one_file_system {
             excludes.set_one_file_system();
         }
-        Ok((excludes, texts))
+        let texts = self.exclude.iter();
+        let texts = texts.map(|pattern| pattern.to_string_lossy().into_owned());
+        Ok((excludes, texts.collect()))
     }
 }
 
@@ -210,7 +207,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
         scan: !arguments.no_scan && !arguments.stdin && !arguments.stdin_from_command,
         program_version: super::program_version(),
         warn: Some(Box::new(|path, error| {
-            message::warning(&format!("{}: extended attributes: {error}", path.display()))
+            message::warning(&format!("{}: {error}", path.display()))
         })),
     };
     let result = run_backup(&session, request, &display, &totals);

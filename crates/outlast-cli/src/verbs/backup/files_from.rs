@@ -31,6 +31,21 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Text of a file in UTF-8, or in UTF-16 if it begins with the mark of that.
+fn read_text(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read(path)?;
+    let unit: fn([u8; 2]) -> u16 = match bytes.get(..2) {
+        Some([0xfe, 0xff]) => u16::from_be_bytes,
+        Some([0xff, 0xfe]) => u16::from_le_bytes,
+        _ => return Ok(bytes),
+    };
+    let units: Vec<u16> = bytes[2..]
+        .chunks_exact(2)
+        .map(|pair| unit([pair[0], pair[1]]))
+        .collect();
+    Ok(String::from_utf16_lossy(&units).into_bytes())
+}
+
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     bytes
@@ -47,7 +62,7 @@ fn entries(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The patterns of an exclude file, with `$NAME` and `${NAME}` replaced from the environment.
 pub fn patterns_of_file(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let bytes = read(path)?;
+    let bytes = read_text(path)?;
     Ok(entries(&bytes)
         .map(|line| expand_variables(line, &|name| std::env::var_os(name)))
         .collect())
@@ -65,10 +80,11 @@ fn expand_variables(line: &[u8], look_up: &dyn Fn(&OsStr) -> Option<OsString>) -
             rest = after;
             continue;
         }
-        let (name, after) = variable_name(rest);
-        if name.is_empty() {
+        let Some((name, after)) = variable_name(rest) else {
             expanded.push(b'$');
-        } else if let Some(value) = look_up(OsStr::from_bytes(name)) {
+            continue;
+        };
+        if let Some(value) = look_up(OsStr::from_bytes(name)) {
             expanded.extend_from_slice(value.as_bytes());
         }
         rest = after;
@@ -77,21 +93,35 @@ fn expand_variables(line: &[u8], look_up: &dyn Fn(&OsStr) -> Option<OsString>) -
     expanded
 }
 
-fn variable_name(bytes: &[u8]) -> (&[u8], &[u8]) {
-    if let Some(inner) = bytes.strip_prefix(b"{")
-        && let Some(end) = inner.iter().position(|&byte| byte == b'}')
-    {
-        return (&inner[..end], &inner[end + 1..]);
+/// The name after a dollar sign, as Go's `os.Expand` sees it; `None` where there is none. Names that
+/// are not complete in their braces are empty.
+fn variable_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_special = |byte: &u8| b"*#$@!?-".contains(byte) || byte.is_ascii_digit();
+    let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let first = bytes.first()?;
+    if *first == b'{' {
+        if bytes.get(1).is_some_and(is_special) && bytes.get(2) == Some(&b'}') {
+            return Some((&bytes[1..2], &bytes[3..]));
+        }
+        let inner = &bytes[1..];
+        return Some(match inner.iter().position(|&byte| byte == b'}') {
+            Some(end) => (&inner[..end], &inner[end + 1..]),
+            None => (&[], inner),
+        });
     }
-    let end = bytes
-        .iter()
-        .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-    bytes.split_at(end.unwrap_or(bytes.len()))
+    if is_special(first) {
+        return Some(bytes.split_at(1));
+    }
+    let end = bytes.iter().position(|byte| !is_inside(byte));
+    match end.unwrap_or(bytes.len()) {
+        0 => None,
+        end => Some(bytes.split_at(end)),
+    }
 }
 
 /// The paths of a file with one pattern a line; each must match something.
 pub fn expanded(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let bytes = read(path)?;
+    let bytes = read_text(path)?;
     let mut paths = Vec::new();
     for line in entries(&bytes) {
         let found = glob(Path::new(OsStr::from_bytes(line)))?;
@@ -108,7 +138,7 @@ pub fn expanded(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// The paths of a file with one path a line, as they stand.
 pub fn verbatim(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let bytes = read(path)?;
+    let bytes = read_text(path)?;
     let lines = lines(&bytes).filter(|line| !line.is_empty());
     Ok(lines
         .map(|line| PathBuf::from(OsStr::from_bytes(line)))
@@ -200,7 +230,12 @@ mod tests {
             ("a$$b", "a$b"),
             ("$NOTHING/x", "/x"),
             ("cost: 5$", "cost: 5$"),
-            ("${HOME", "${HOME"),
+            ("${HOME", "HOME"),
+            ("${}x", "x"),
+            ("*.txt,$,v", "*.txt,$,v"),
+            ("$1x", "x"),
+            ("${*}x", "x"),
+            ("$HOMER", ""),
         ] {
             let expanded = expand_variables(line.as_bytes(), &look_up);
             assert_eq!(String::from_utf8(expanded).unwrap(), expected, "{line}");
@@ -227,6 +262,10 @@ mod tests {
                 .collect()
         };
         assert_eq!(names(expanded(&list).unwrap()), ["a1", "a2"]);
+        let wide = "\u{feff}/x/\u{e4} b\r\n".encode_utf16();
+        let bytes: Vec<u8> = wide.flat_map(u16::to_le_bytes).collect();
+        std::fs::write(&list, bytes).unwrap();
+        assert_eq!(names(verbatim(&list).unwrap()), ["\u{e4} b"]);
         std::fs::write(&list, "/x/a b\n#c\n").unwrap();
         assert_eq!(names(verbatim(&list).unwrap()), ["a b", "#c"]);
         std::fs::write(&list, b"/x/a\0/x/b\n\0").unwrap();
