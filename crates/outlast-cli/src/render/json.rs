@@ -78,10 +78,19 @@ struct ExitError<'a> {
 
 /// The end of a run that failed.
 pub fn exit_error(code: u8, text: &str) {
+    exit_text(code, &format!("Fatal: {text}"));
+}
+
+/// The end of a run that did its work in part.
+pub fn exit_message(code: u8, text: &str) {
+    exit_text(code, &format!("Warning: {text}"));
+}
+
+fn exit_text(code: u8, message: &str) {
     print_error(&ExitError {
         message_type: "exit_error",
         code,
-        message: &format!("Fatal: {text}"),
+        message,
     });
 }
 

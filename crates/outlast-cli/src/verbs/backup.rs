@@ -12,13 +12,15 @@ use outlast_source::Excludes;
 use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::parse;
-use crate::render::message;
+use crate::render::{json, message};
 
 mod files_from;
 mod progress;
 
 pub use files_from::patterns_of_file;
 pub use progress::{BackupDisplay, print_summary};
+
+const INCOMPLETE_TEXT: &str = "at least one source file could not be read";
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -215,8 +217,11 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     let run = result?;
     print_summary(context, &run, arguments.dry_run, display.elapsed());
     let incomplete = run.outcome.errors > 0 || !missing.is_empty();
-    if incomplete {
-        message::warning("at least one source file could not be read");
+    if incomplete && context.global.json {
+        // Not an error for whoever goes by the message, as in restic.
+        json::exit_message(exit::INCOMPLETE, INCOMPLETE_TEXT);
+    } else if incomplete {
+        message::warning(INCOMPLETE_TEXT);
     }
     Ok(if incomplete {
         exit::INCOMPLETE

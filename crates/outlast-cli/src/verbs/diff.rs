@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
 use outlast_ops::choose_snapshot;
-use outlast_repo::{Change, DiffEvent, DiffStatistics, SnapshotFilter, StoredSnapshot, diff_trees};
+use outlast_repo::{Change, DiffEvent, DiffStatistics, SnapshotFilter, diff_trees};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -46,6 +46,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let session = context.open()?;
     let _lock = session.lock_for_reading()?;
     let all = SnapshotFilter::default();
+    let names = (first.as_str(), second.as_str());
     let first = choose_snapshot(&session, first, &all)?;
     let second = choose_snapshot(&session, second, &all)?;
     session.load_index()?;
@@ -73,7 +74,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let (repository, cancel) = (session.repository(), session.cancel());
     let metadata = arguments.metadata;
     let statistics = diff_trees(repository, old, new, metadata, cancel, &mut report)?;
-    print_statistics(context, &first.stored, &second.stored, statistics);
+    print_statistics(context, names, statistics);
     if problems > 0 {
         return Err(Failure::new(format!(
             "{problems} places are damaged and could not be compared"
@@ -97,12 +98,7 @@ fn print_change(is_json: bool, change: &Change) {
     }
 }
 
-fn print_statistics(
-    context: &Context,
-    first: &StoredSnapshot,
-    second: &StoredSnapshot,
-    statistics: DiffStatistics,
-) {
+fn print_statistics(context: &Context, (first, second): (&str, &str), statistics: DiffStatistics) {
     let DiffStatistics {
         changed_files,
         added,
@@ -111,8 +107,8 @@ fn print_statistics(
     if context.global.json {
         json::print(&Statistics {
             message_type: "statistics",
-            source_snapshot: &first.id.short(),
-            target_snapshot: &second.id.short(),
+            source_snapshot: first,
+            target_snapshot: second,
             statistics,
         });
         return;
