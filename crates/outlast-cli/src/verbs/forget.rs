@@ -355,7 +355,6 @@ fn by_name(
 }
 
 fn is_stored(session: &Session, id: Id) -> Result<bool, Failure> {
-    use outlast_store::Store as _;
     let name = ObjectName::new(ObjectKind::Snapshot, id);
     Ok(session.repository().store().exists(&name)?)
 }

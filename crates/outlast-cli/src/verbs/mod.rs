@@ -17,6 +17,7 @@ mod ls;
 mod mount;
 mod protect;
 mod prune;
+mod repair;
 mod restore;
 mod rewrite;
 mod snapshots;
@@ -80,6 +81,10 @@ pub enum Verb {
     List(list::Arguments),
     /// Remove locks that nobody holds any more
     Unlock(unlock::Arguments),
+    /// Mend an index, packs or snapshots
+    Repair(repair::Arguments),
+    /// Make a snapshot of what no snapshot reaches
+    Recover(repair::RecoverArguments),
     /// List local caches, or remove old ones
     Cache(cache::Arguments),
     /// Print the completion for a shell
@@ -114,6 +119,8 @@ pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Cat(arguments) => cat::run(&context, &arguments),
         Verb::List(arguments) => list::run(&context, &arguments),
         Verb::Unlock(arguments) => unlock::run(&context, &arguments),
+        Verb::Repair(arguments) => repair::run(&context, &arguments),
+        Verb::Recover(arguments) => repair::run_recover(&context, &arguments),
         Verb::Cache(arguments) => cache::run(&context, &arguments),
         Verb::Completion(arguments) => generate::run_completion(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
