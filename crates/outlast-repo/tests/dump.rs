@@ -1,6 +1,6 @@
 //! Dumping files and directories to streams, and how damage ends them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod handmade;
 
@@ -260,4 +260,55 @@ fn a_closed_output_and_a_request_to_stop_end_it() {
         &cancel,
     );
     assert!(matches!(result, Err(RepoError::Cancelled)));
+}
+
+#[test]
+fn tar_itself_unpacks_what_was_dumped() {
+    let known = std::process::Command::new("tar").arg("--version").output();
+    let gnu = known.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("GNU"));
+    if !gnu || !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: needs GNU tar and root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    handmade::tree::make_tree(&source);
+    let repo = Handmade::new();
+    let tree = handmade::back_up(&repo, &source);
+    let mut output = Vec::new();
+    let (repository, root, cancel) = (&repo.repository, Path::new("/"), Cancel::new());
+    dump_directory(
+        repository,
+        root,
+        tree,
+        ArchiveFormat::Tar,
+        &mut output,
+        &cancel,
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("dump.tar"), output).unwrap();
+    let target = folder.path().join("unpacked");
+    std::fs::create_dir(&target).unwrap();
+    let status = std::process::Command::new("tar")
+        .args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf"])
+        .arg(folder.path().join("dump.tar"))
+        .arg("-C")
+        .arg(&target)
+        .status();
+    assert!(status.unwrap().success());
+    // Names of one file become files of their own.
+    let picture = |path: &Path| -> BTreeMap<_, _> {
+        let entries = handmade::compare::picture(path).into_iter();
+        let apart = |text: String| {
+            let (start, rest) = text.split_once(" links ").unwrap_or((&text, ""));
+            let xattrs = rest.split_once(" \"").map_or("", |(_, xattrs)| xattrs);
+            format!("{start} {xattrs}")
+        };
+        entries.map(|(path, text)| (path, apart(text))).collect()
+    };
+    let (expected, found) = (picture(&source), picture(&target));
+    for (path, text) in &expected {
+        assert_eq!(Some(text), found.get(path), "{path:?}");
+    }
+    assert_eq!(expected.len(), found.len());
 }

@@ -11,15 +11,14 @@ use std::sync::Arc;
 
 use handmade::compare::{assert_same, picture};
 use handmade::tree::{make_tree, noise, set_mtime};
-use handmade::{Handmade, Seen, directory, file, symlink};
+use handmade::{Handmade, Seen, back_up, directory, file, symlink};
 use outlast_format::Time;
 use outlast_object::Id;
 use outlast_repo::{
-    BackupOptions, Cancel, ChangeDetection, NoObserver, Overwrite, RepoError, RestoreAction,
-    RestoreOptions, RestoreOutcome, RestoreSelection, backup, restore,
+    Cancel, Overwrite, RepoError, RestoreAction, RestoreOptions, RestoreOutcome, RestoreSelection,
+    restore,
 };
 use outlast_source::pattern::PatternList;
-use outlast_source::{FileTree, FileTreeOptions};
 
 struct Backed {
     repo: Handmade,
@@ -49,29 +48,6 @@ impl Backed {
     fn restore(&self, options: &RestoreOptions) -> (RestoreOutcome, Arc<Seen>) {
         run(&self.repo, self.tree, &self.target(), options).unwrap()
     }
-}
-
-fn back_up(repo: &Handmade, source: &Path) -> Id {
-    let targets = [source.to_owned()];
-    let tree = FileTree::new(&targets, FileTreeOptions::default()).unwrap();
-    let options = BackupOptions {
-        time: Time::utc(1_700_000_000, 0),
-        hostname: "here".to_owned(),
-        tags: Vec::new(),
-        paths: Vec::new(),
-        excludes: Vec::new(),
-        parent: None,
-        detection: ChangeDetection::default(),
-        skip_if_unchanged: false,
-        dry_run: false,
-        read_concurrency: None,
-        adopt_packs: false,
-        program_version: String::new(),
-    };
-    let (observer, cancel) = (NoObserver, Cancel::new());
-    let outcome = backup(&repo.repository, &tree, &options, &observer, &cancel).unwrap();
-    assert_eq!(outcome.errors, 0);
-    outlast_repo::resolve_subfolder(&repo.repository, outcome.tree, source).unwrap()
 }
 
 fn run(

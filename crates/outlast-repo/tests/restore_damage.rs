@@ -13,7 +13,7 @@ use handmade::tree::noise;
 use handmade::{Handmade, Seen, directory, file};
 use outlast_format::{BlobHandle, BlobKind, IndexBlob, IndexFile, IndexPack, PackedBlob};
 use outlast_object::{Id, ObjectKind};
-use outlast_repo::{Cancel, RepoError, RestoreOptions, RestoreOutcome, restore};
+use outlast_repo::{Cancel, RepoError, RestoreObserver, RestoreOptions, RestoreOutcome, restore};
 use outlast_store::{Deletes, MemoryStore};
 
 fn run(repo: &Handmade, tree: Id, target: &Path) -> (RestoreOutcome, Arc<Seen>) {
@@ -454,4 +454,50 @@ fn a_file_that_stays_keeps_its_metadata_when_it_gets_another_name() {
     assert_eq!(outcome.errors, 0);
     assert_eq!(sample.read("b").unwrap(), b"mine");
     assert_eq!(fs::metadata(target.join("a")).unwrap().mtime(), before);
+}
+
+/// Takes the whole store away once something was restored.
+struct Unplug<'a>(&'a MemoryStore);
+
+impl RestoreObserver for Unplug<'_> {
+    fn bytes_restored(&self, _: u64) {
+        for name in self.0.contents().keys() {
+            self.0.delete(name).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_store_that_goes_away_meanwhile_stops_and_leaves_nothing_that_looks_complete() {
+    let repo = Handmade::new();
+    // Packs of their own, so that some are still to be fetched.
+    let blobs: Vec<Id> = (0..20).map(|seed| repo.data(&noise(1000, seed))).collect();
+    let files: Vec<_> = blobs
+        .iter()
+        .enumerate()
+        .map(|(number, id)| file(&format!("{number:02}"), &[*id, blobs[19]], 2000))
+        .collect();
+    let tree = repo.tree(&files);
+    let folder = tempfile::tempdir().unwrap();
+    let options = RestoreOptions::default();
+    let (observer, cancel) = (Unplug(&repo.store), Cancel::new());
+    let repository = &repo.repository;
+    let result = restore(
+        repository,
+        tree,
+        folder.path(),
+        &options,
+        &observer,
+        &cancel,
+    );
+    assert!(
+        matches!(result, Err(RepoError::Vanished { .. })),
+        "{result:?}"
+    );
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let metadata = entry.unwrap().metadata().unwrap();
+        // Neither size nor time nor mode are those of the snapshot.
+        assert!(metadata.len() < 2000 || metadata.mode() & 0o777 == 0o600);
+        assert_ne!(metadata.mtime(), 1_600_000_000);
+    }
 }

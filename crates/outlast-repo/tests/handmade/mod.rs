@@ -231,3 +231,29 @@ impl RestoreObserver for Seen {
         self.errors.lock().push(text);
     }
 }
+
+/// Backs up a directory; gives the tree of the directory itself.
+pub fn back_up(repo: &Handmade, source: &Path) -> Id {
+    let targets = [source.to_owned()];
+    let tree = outlast_source::FileTree::new(&targets, outlast_source::FileTreeOptions::default())
+        .unwrap();
+    let options = outlast_repo::BackupOptions {
+        time: Time::utc(1_700_000_000, 0),
+        hostname: "here".to_owned(),
+        tags: Vec::new(),
+        paths: Vec::new(),
+        excludes: Vec::new(),
+        parent: None,
+        detection: outlast_repo::ChangeDetection::default(),
+        skip_if_unchanged: false,
+        dry_run: false,
+        read_concurrency: None,
+        adopt_packs: false,
+        program_version: String::new(),
+    };
+    let (observer, cancel) = (outlast_repo::NoObserver, Cancel::new());
+    let outcome =
+        outlast_repo::backup(&repo.repository, &tree, &options, &observer, &cancel).unwrap();
+    assert_eq!(outcome.errors, 0);
+    outlast_repo::resolve_subfolder(&repo.repository, outcome.tree, source).unwrap()
+}
