@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use outlast_format::Time;
@@ -38,12 +39,13 @@ impl Clock for ImpatientClock {
     fn sleep(&self, _: Duration) {}
 }
 
-/// A process that is killed: afterwards it does not exist, as its locks tell.
+/// A process that is killed: afterwards it does not exist, as its locks tell. Each is another one.
 pub fn mortal() -> Environment {
+    static BORN: AtomicU32 = AtomicU32::new(0);
     Environment {
         clock: Arc::new(ImpatientClock::default()),
         // Beyond the largest number that Linux gives to a process.
-        pid: 0x0060_0000,
+        pid: 0x0060_0000 + BORN.fetch_add(1, Ordering::Relaxed),
         ..Environment::quiet()
     }
 }
