@@ -76,9 +76,11 @@ fn try_everywhere(
             }
             match work_again(&left, work) {
                 Ok(()) => judge(&left),
-                Err(RepoError::PruneRefused(
-                    PruneRefusal::UnreadableIndexes(_) | PruneRefusal::UnreadableSnapshot { .. },
-                )) if moment == Moment::During => judge(&left),
+                Err(RepoError::PruneRefused(PruneRefusal::UnreadableSnapshot { .. }))
+                    if moment == Moment::During =>
+                {
+                    judge(&left)
+                }
                 Err(RepoError::Store(StoreError::AlreadyExists { .. }))
                     if moment == Moment::During => {}
                 Err(error) => panic!("change {change}, {moment:?}: {error}"),
