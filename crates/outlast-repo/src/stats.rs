@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use outlast_format::{BlobHandle, Node, SEAL_BYTES};
 use outlast_object::hash;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::used_blobs::{MarkError, Root, UsedBlobs};
 use crate::{
@@ -66,6 +66,15 @@ fn is_nothing(number: &f64) -> bool {
     *number == 0.0
 }
 
+/// Go writes whole numbers without a point.
+fn as_go_writes<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        serializer.serialize_i64(*number as i64)
+    } else {
+        serializer.serialize_f64(*number)
+    }
+}
+
 /// The figures; their JSON is restic's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Stats {
@@ -75,13 +84,13 @@ pub struct Stats {
     #[serde(skip_serializing_if = "is_zero")]
     pub total_uncompressed_size: u64,
     /// Uncompressed bytes by compressed bytes, of blobs that are compressed.
-    #[serde(skip_serializing_if = "is_nothing")]
+    #[serde(skip_serializing_if = "is_nothing", serialize_with = "as_go_writes")]
     pub compression_ratio: f64,
     /// Percentage of the bytes that are compressed.
-    #[serde(skip_serializing_if = "is_nothing")]
+    #[serde(skip_serializing_if = "is_nothing", serialize_with = "as_go_writes")]
     pub compression_progress: f64,
     /// Percentage of the bytes that compression saves.
-    #[serde(skip_serializing_if = "is_nothing")]
+    #[serde(skip_serializing_if = "is_nothing", serialize_with = "as_go_writes")]
     pub compression_space_saving: f64,
     /// Files, or all entries where restoring is counted.
     #[serde(skip_serializing_if = "is_zero")]

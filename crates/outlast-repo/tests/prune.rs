@@ -16,8 +16,8 @@ use outlast_repo::{
 use outlast_store::{Deletes, MemoryStore, Store};
 use support::{MemorySource, noise};
 use upkeep::{
-    all_content, assert_index_is_true, back_up, content_of, forget, ids, init, lose, open, prune,
-    restic_must, restics_agree, restics_agree_on, snapshots,
+    all_content, assert_index_is_true, back_up, content_of, forget, ids, init, lose, needed, open,
+    prune, restic_must, restics_agree, restics_agree_on, snapshots,
 };
 
 const NOTHING_UNUSED: PruneOptions = PruneOptions {
@@ -302,7 +302,9 @@ fn a_planted_pack_that_claims_everything_does_not_push_out_the_real_ones() {
     let repository = sample(&store);
     let before = all_content(store.clone());
     // It looks like the fruit of an interrupted run: nothing but copies of what is needed.
-    let claims: Vec<PackedBlob> = repository.index().iter().map(|claim| claim.blob).collect();
+    let needed = needed(&repository);
+    let mut claims: Vec<PackedBlob> = repository.index().iter().map(|claim| claim.blob).collect();
+    claims.retain(|blob| needed.contains(&blob.handle));
     let (data, trees): (Vec<PackedBlob>, Vec<PackedBlob>) = claims
         .into_iter()
         .partition(|blob| blob.handle.kind == outlast_format::BlobKind::Data);
@@ -385,7 +387,7 @@ fn restic_agrees_on_what_is_used_and_prunes_what_we_wrote() {
         return;
     };
     // restic 0.19.1 has no JSON here, so its lines are read.
-    let lines = upkeep_lines(&text);
+    let lines = figures_in(&text);
     let blobs = ours.statistics.blobs;
     assert_eq!(lines("used:"), Some(blobs.used), "{text}");
     assert_eq!(lines("unused:"), Some(blobs.unused), "{text}");
@@ -414,7 +416,7 @@ fn restic_agrees_on_what_is_used_and_prunes_what_we_wrote() {
 }
 
 /// Looks up the number behind a word in restic's figures.
-fn upkeep_lines(text: &str) -> impl Fn(&str) -> Option<u64> + '_ {
+fn figures_in(text: &str) -> impl Fn(&str) -> Option<u64> + '_ {
     move |word| {
         let line = text.lines().find(|line| line.starts_with(word))?;
         line[word.len()..].split_whitespace().next()?.parse().ok()

@@ -7,7 +7,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -159,6 +159,25 @@ pub fn content_of(repository: &Repository, tree: Id) -> BTreeMap<String, Id> {
         }
     }
     content
+}
+
+/// All blobs that snapshots need.
+pub fn needed(repository: &Repository) -> HashSet<BlobHandle> {
+    let cancel = Cancel::new();
+    let mut needed = HashSet::new();
+    for stored in snapshots(repository) {
+        let tree = stored.snapshot.tree;
+        needed.insert(BlobHandle::tree(tree));
+        let mut walk = TreeWalk::new(repository, "/".as_ref(), tree, &cancel);
+        while let Some(step) = walk.step().unwrap() {
+            if let WalkStep::Entry(entry) = step {
+                needed.extend(entry.node.subtree.map(BlobHandle::tree));
+                let data = entry.node.content.unwrap_or_default();
+                needed.extend(data.into_iter().map(BlobHandle::data));
+            }
+        }
+    }
+    needed
 }
 
 /// What all snapshots of a store hold.
