@@ -69,21 +69,25 @@ pub struct Places {
     pub cache: PathBuf,
 }
 
-/// The programs that are here: ours, freshly built, and those of `cargo xtask tools`.
+/// Names another outlast to measure, for instance one built from an older version.
+const OURS_VARIABLE: &str = "OUTLAST_BENCH_PROGRAM";
+
+/// Ours: the one that somebody names, else freshly built.
+fn ours() -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(OURS_VARIABLE) {
+        return Ok(PathBuf::from(path));
+    }
+    let arguments = ["build", "--release", "--package", "outlast-cli"];
+    process::show(process::cargo(&arguments))?;
+    Ok(workspace::root().join("target/release/outlast"))
+}
+
+/// The programs that are here: ours and those of `cargo xtask tools`.
 pub fn found() -> Result<Vec<Program>, String> {
-    process::show(process::cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "outlast-cli",
-    ]))?;
+    let ours = ours()?;
     let tool = |name: &str| workspace::tools_folder().join(name);
     let candidates = [
-        (
-            "outlast",
-            Kind::Restic,
-            workspace::root().join("target/release/outlast"),
-        ),
+        ("outlast", Kind::Restic, ours),
         ("restic", Kind::Restic, tool("restic-0.19")),
         ("rustic", Kind::Rustic, tool("rustic")),
         ("cp -a", Kind::Copy, PathBuf::from("/bin/cp")),
