@@ -11,8 +11,8 @@ use outlast_format::{BlobHandle, ScryptCost};
 use outlast_object::{Id, ObjectKind, ObjectName};
 use outlast_repo::{
     Cancel, InitOptions, MaxUnused, NewKey, NoProgress, Originals, PruneOptions,
-    RepairIndexOptions, RepairOriginals, RepoError, Repository, RewriteOptions, StoredSnapshot,
-    TagChange, add_key, change_tags, copy, forget, prune, recover, repair_index, repair_packs,
+    RepairIndexOptions, RepairOriginals, Repository, RewriteOptions, StoredSnapshot, TagChange,
+    add_key, change_tags, copy, forget, prune, recover, repair_index, repair_packs,
     repair_snapshots, rewrite,
 };
 use outlast_store::{Deletes, MemoryStore};
