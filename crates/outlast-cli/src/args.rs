@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 
+use crate::compat::{in_restics_manner, plain_switches};
 use crate::verbs::Verb;
 
 /// Backups that outlast the attack.
@@ -37,7 +38,9 @@ impl CommandLine {
 
     /// The program's arguments. Variables that are set to nothing count as not set.
     pub fn parse_all() -> Result<Self, clap::Error> {
-        let matches = without_empty_variables(Self::documented()).try_get_matches()?;
+        let command = in_restics_manner(without_empty_variables(Self::documented()));
+        let arguments = plain_switches(&command, std::env::args_os());
+        let matches = command.try_get_matches_from(arguments)?;
         Self::from_arg_matches(&matches)
     }
 }

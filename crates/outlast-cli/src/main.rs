@@ -7,6 +7,7 @@
 //! taken from an argument or shown.
 
 mod args;
+mod compat;
 mod context;
 mod exit;
 mod parse;

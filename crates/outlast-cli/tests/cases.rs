@@ -5,6 +5,11 @@
 //! where it is not 0. `[..]` stands for any text within a line, and a line that is `...` for any
 //! lines. What is not mentioned must not come. `# ` begins a remark.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 mod support;
 
 use std::path::Path;

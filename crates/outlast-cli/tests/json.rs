@@ -1,5 +1,10 @@
 //! What outlast writes for programs is what restic 0.19 writes, on the same repository.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 mod support;
 
 use std::path::Path;
