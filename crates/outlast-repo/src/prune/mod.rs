@@ -86,8 +86,9 @@ pub fn preview_prune(
 
 /// Removes what no snapshot needs. Loads the index anew, and leaves the new one in memory.
 ///
-/// [`RepoError::PruneRefused`] where it is not certain what is needed: an index, a snapshot or a
-/// tree cannot be read, or something that is needed is missing. Nothing was removed then.
+/// [`RepoError::PruneRefused`] where it is not certain what is needed: a snapshot or a tree cannot
+/// be read, or something that is needed is missing. Nothing was removed then. While an index file
+/// cannot be read, packs that no other index lists stay.
 pub fn prune(
     repository: &Repository,
     removal: &Removal<'_>,
