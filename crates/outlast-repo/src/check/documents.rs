@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use outlast_format::Snapshot;
-use outlast_object::{Id, ObjectKind};
+use outlast_format::{KeyFile, Snapshot};
+use outlast_object::{Id, ObjectKind, ObjectName, check_shape};
 
 use super::Finding;
 use super::report::Findings;
-use crate::keys::read_key;
+use crate::repository::read_verified;
 use crate::{Cancel, FUTURE_TOLERANCE_SECONDS, RepoError, Repository, list_locks};
 
 /// A snapshot and what messages about it need.
@@ -24,8 +24,8 @@ pub(super) fn check_keys(
 ) -> Result<(), RepoError> {
     for info in repository.store().list_all(ObjectKind::Key)? {
         cancel.check()?;
-        let reason = match read_key(repository.store(), info.id) {
-            Ok(_) => continue,
+        let reason = match check_key(repository, info.id) {
+            Ok(()) => continue,
             Err(RepoError::Store(error)) if error.is_not_found() => continue,
             Err(error) => repository.of_one_object(error)?.to_string(),
         };
@@ -34,6 +34,15 @@ pub(super) fn check_keys(
             reason,
         });
     }
+    Ok(())
+}
+
+/// Whether this can be a key file, and not one that would demand absurd amounts of memory.
+fn check_key(repository: &Repository, id: Id) -> Result<(), RepoError> {
+    let name = ObjectName::new(ObjectKind::Key, id);
+    let bytes = read_verified(repository.store(), &name)?;
+    check_shape(&name, &bytes).map_err(|error| RepoError::damaged(name, error))?;
+    KeyFile::from_json(&bytes).map_err(|error| RepoError::damaged(name, error))?;
     Ok(())
 }
 
