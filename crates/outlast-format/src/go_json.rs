@@ -4,6 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use serde_json::value::RawValue;
 
 use crate::FormatError;
 
@@ -68,6 +69,20 @@ pub fn to_go_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, FormatErr
     Ok(buffer)
 }
 
+/// The JSON string that Go makes of bytes that are not UTF-8: each byte that belongs to no character
+/// becomes the escape of the replacement character.
+pub(crate) fn broken_text(bytes: &[u8]) -> Result<Box<RawValue>, FormatError> {
+    let mut json = b"\"".to_vec();
+    for chunk in bytes.utf8_chunks() {
+        let mut text = Vec::new();
+        append_go_json(&mut text, chunk.valid(), "text")?;
+        json.extend_from_slice(&text[1..text.len() - 1]);
+        json.extend(b"\\ufffd".repeat(chunk.invalid().len()));
+    }
+    json.push(b'"');
+    serde_json::from_slice(&json).map_err(|error| FormatError::json("text", &error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +94,16 @@ mod tests {
         let expected =
             "\"a\\u003cb\\u003e\\u0026\\u2028\\u2029\\\"\\\\\\n\\u0001\u{7f}\u{e9}\\b\\f\"";
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn each_broken_byte_becomes_an_escape() {
+        let json = broken_text(b"a<\xff\xe2\x82\"\xef\xbf\xbd").unwrap();
+        let expected = "\"a\\u003c\\ufffd\\ufffd\\ufffd\\\"\u{fffd}\"";
+        assert_eq!(json.get(), expected);
+        assert_eq!(
+            String::from_utf8(to_go_json(&json).unwrap()).unwrap(),
+            expected
+        );
     }
 }

@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use outlast_object::Id;
 use serde::de::Error as _;
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::go_json::broken_text;
 use crate::{Mode, Time, quote_name, unquote_name};
 
 /// What an entry is.
@@ -255,8 +257,8 @@ struct NodeDocument<'a> {
     size: u64,
     #[serde(skip_serializing_if = "is_zero")]
     links: u64,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    linktarget: &'a str,
+    #[serde(skip_serializing_if = "LinkTarget::is_empty")]
+    linktarget: LinkTarget<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     linktarget_raw: Option<String>,
     #[serde(skip_serializing_if = "<[ExtendedAttribute]>::is_empty")]
@@ -272,11 +274,30 @@ struct NodeDocument<'a> {
     error: &'a str,
 }
 
+/// Where a symbolic link points to, as JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum LinkTarget<'a> {
+    Text(&'a str),
+    /// Bytes that are not UTF-8; they are kept as they are beside this.
+    Broken(Box<RawValue>),
+}
+
+impl LinkTarget<'_> {
+    fn is_empty(&self) -> bool {
+        matches!(self, LinkTarget::Text(""))
+    }
+}
+
 impl Serialize for Node {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let target = String::from_utf8_lossy(&self.link_target);
-        let target_raw = matches!(target, std::borrow::Cow::Owned(_))
-            .then(|| STANDARD.encode(&self.link_target));
+        let (target, target_raw) = match std::str::from_utf8(&self.link_target) {
+            Ok(text) => (LinkTarget::Text(text), None),
+            Err(_) => (
+                LinkTarget::Broken(broken_text(&self.link_target).map_err(S::Error::custom)?),
+                Some(STANDARD.encode(&self.link_target)),
+            ),
+        };
         let document = NodeDocument {
             name: &quote_name(&self.name),
             r#type: self.kind.as_str(),
@@ -292,7 +313,7 @@ impl Serialize for Node {
             device_id: self.device_id,
             size: self.size,
             links: self.links,
-            linktarget: &target,
+            linktarget: target,
             linktarget_raw: target_raw,
             extended_attributes: &self.extended_attributes,
             generic_attributes: &self.generic_attributes,
@@ -436,7 +457,7 @@ mod tests {
         let json = text(&node);
         assert!(json.contains(r#""name":"a\u003c\\\"\\xff\\n""#), "{json}");
         assert!(
-            json.contains("\"linktarget\":\"../\u{fffd}\",\"linktarget_raw\":\"Li4v/g==\""),
+            json.contains("\"linktarget\":\"../\\ufffd\",\"linktarget_raw\":\"Li4v/g==\""),
             "{json}"
         );
         assert!(
