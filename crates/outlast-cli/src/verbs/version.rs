@@ -25,7 +25,7 @@ pub fn run(context: &Context, _: &Arguments) -> Result<u8, Failure> {
     let version = env!("CARGO_PKG_VERSION");
     if context.global.json {
         // The fields that scripts for restic read; there is no Go here.
-        let (go_os, go_arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        let (go_os, go_arch) = (std::env::consts::OS, go_architecture());
         json::print(&Version {
             message_type: "version",
             version,
@@ -41,4 +41,13 @@ pub fn run(context: &Context, _: &Arguments) -> Result<u8, Failure> {
         ));
     }
     Ok(exit::OK)
+}
+
+/// The architecture under the name that Go has for it.
+fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
