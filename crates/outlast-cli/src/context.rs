@@ -1,18 +1,25 @@
 //! From global options to an opened repository.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_format::Compression;
+use outlast_object::ObjectName;
 use outlast_ops::{CacheChoice, Session, SessionOptions, default_cache_folder};
-use outlast_repo::{Cancel, Environment, Notice, Notices};
-use outlast_store::{ConnectOptions, Limits, Location, RetryEvent, Secret, Timeouts, TlsOptions};
+use outlast_repo::{Cancel, Environment, Notice, Notices, RepoError};
+use outlast_store::{
+    ConnectOptions, Limits, Location, RetryEvent, Secret, Store, Timeouts, TlsOptions,
+};
 
 use crate::args::GlobalArguments;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::parse;
 use crate::password::{self, Password};
 use crate::render::message;
+
+/// How often a typed password may be wrong.
+const PASSWORD_TRIES: u32 = 3;
 
 /// What every verb gets.
 pub struct Context {
@@ -183,11 +190,70 @@ impl Context {
         })
     }
 
-    /// Opens the repository that the options name.
+    /// The password of the repository at `location`. Before anybody is asked for it, it is made sure
+    /// that there is a repository.
+    pub fn password(&self, location: &str) -> Result<Password, Failure> {
+        match password::given_of_repository(&self.global)? {
+            Some(password) => Ok(password),
+            None => {
+                self.ensure_repository(location)?;
+                password::ask()
+            }
+        }
+    }
+
+    fn ensure_repository(&self, location: &str) -> Result<(), Failure> {
+        let store = outlast_store::open(&Location::parse(location)?, &self.connect_options()?)?;
+        if store.exists(&ObjectName::CONFIG)? {
+            return Ok(());
+        }
+        let location = store.location();
+        Err(RepoError::NoRepository { location }.into())
+    }
+
+    fn open_at(&self, location: &str, password: Password) -> Result<Session, Failure> {
+        let options = self.session_options(location, password)?;
+        Ok(Session::open(&options, self.environment(), &self.cancel)?)
+    }
+
+    /// Opens the repository that the options name. Whoever types the password has three tries.
     pub fn open(&self) -> Result<Session, Failure> {
         let location = self.location_text()?;
-        let password = password::of_repository(&self.global)?;
-        let options = self.session_options(&location, password)?;
-        Ok(Session::open(&options, self.environment(), &self.cancel)?)
+        let mut tries_left = PASSWORD_TRIES;
+        loop {
+            let password = self.password(&location)?;
+            tries_left -= 1;
+            match self.open_at(&location, password) {
+                Err(failure)
+                    if failure.code == exit::WRONG_PASSWORD
+                        && tries_left > 0
+                        && self.is_password_typed() =>
+                {
+                    message::warning(&failure.message);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Opens the repository while standard input holds data, which must not be taken for a password.
+    pub fn open_beside_data(&self) -> Result<Session, Failure> {
+        let location = self.location_text()?;
+        let Some(password) = password::given_of_repository(&self.global)? else {
+            return Err(
+                Failure::new("cannot read both the password and data from standard input")
+                    .hint("use --password-file, --password-command or RESTIC_PASSWORD"),
+            );
+        };
+        self.open_at(&location, password)
+    }
+
+    fn is_password_typed(&self) -> bool {
+        let global = &self.global;
+        let is_given = global.insecure_no_password
+            || global.password_file.is_some()
+            || global.password_command.is_some()
+            || std::env::var_os("RESTIC_PASSWORD").is_some_and(|value| !value.is_empty());
+        !is_given && std::io::stdin().is_terminal()
     }
 }

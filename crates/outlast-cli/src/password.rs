@@ -15,15 +15,33 @@ const PASSWORD_BYTES_MAX: u64 = 64 * 1024;
 /// A password.
 pub type Password = Zeroizing<Vec<u8>>;
 
-fn trimmed(mut bytes: Password) -> Password {
-    // A byte order mark, as some editors write it, is no part of a password either.
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        bytes.drain(..3);
+/// The text of a file or of a command's output, as restic reads it: UTF-16 is understood if it begins
+/// with its mark, and space around the password is no part of it.
+fn trimmed(bytes: &[u8]) -> Password {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        let letters = char::decode_utf16(units);
+        let text: String = letters
+            .map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect();
+        Zeroizing::new(text.into_bytes())
+    };
+    let text = match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => Zeroizing::new(rest.to_vec()),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        bytes => Zeroizing::new(bytes.to_vec()),
+    };
+    match std::str::from_utf8(&text) {
+        Ok(text) => Zeroizing::new(text.trim().as_bytes().to_vec()),
+        Err(_) => Zeroizing::new(text.trim_ascii().to_vec()),
     }
-    while matches!(bytes.last(), Some(b'\n' | b'\r')) {
-        bytes.pop();
-    }
-    bytes
+}
+
+/// A line without its end.
+fn without_line_end(line: &[u8]) -> Password {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
 }
 
 /// Reads a password from a file.
@@ -36,10 +54,10 @@ pub fn from_file(path: &Path) -> Result<Password, Failure> {
         ))
     })?;
     file.take(PASSWORD_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(trimmed(bytes))
+    Ok(trimmed(&bytes))
 }
 
-/// Reads a password from the first line that a command prints.
+/// Reads a password from what a command prints.
 pub fn from_command(command: &str) -> Result<Password, Failure> {
     let words = crate::parse::shell_words(command).map_err(Failure::new)?;
     let Some((program, arguments)) = words.split_first() else {
@@ -61,40 +79,37 @@ pub fn from_command(command: &str) -> Result<Password, Failure> {
             output.status
         )));
     }
-    Ok(trimmed(Zeroizing::new(output.stdout)))
+    Ok(trimmed(&Zeroizing::new(output.stdout)))
 }
 
-/// The repository's password, from wherever the arguments and the environment say.
-pub fn of_repository(global: &GlobalArguments) -> Result<Password, Failure> {
-    if global.insecure_no_password {
-        return Ok(Zeroizing::new(Vec::new()));
-    }
-    let given = given(
+/// The repository's password, if the arguments or the environment say where it is.
+pub fn given_of_repository(global: &GlobalArguments) -> Result<Option<Password>, Failure> {
+    let (file, command) = (
         global.password_file.as_deref(),
         global.password_command.as_deref(),
-        "RESTIC_PASSWORD",
-    )?;
-    let password = match given {
-        Some(password) => password,
-        None => prompt("enter password for repository: ")?,
-    };
-    refuse_empty(password)
+    );
+    let given = given(file, command, "RESTIC_PASSWORD")?;
+    match (given, global.insecure_no_password) {
+        (Some(password), true) if !password.is_empty() => Err(Failure::new(
+            "--insecure-no-password must not be combined with a password",
+        )),
+        (_, true) => Ok(Some(Password::default())),
+        (Some(password), false) => refuse_empty(password).map(Some),
+        (None, false) => Ok(None),
+    }
+}
+
+/// Asks for the repository's password.
+pub fn ask() -> Result<Password, Failure> {
+    refuse_empty(prompt("enter password for repository: ")?)
 }
 
 /// The password of a new repository or key: asked twice when it is typed.
 pub fn of_new(global: &GlobalArguments) -> Result<Password, Failure> {
-    if global.insecure_no_password {
-        return Ok(Zeroizing::new(Vec::new()));
+    match given_of_repository(global)? {
+        Some(password) => Ok(password),
+        None => prompt_twice("enter password for new repository: "),
     }
-    let given = given(
-        global.password_file.as_deref(),
-        global.password_command.as_deref(),
-        "RESTIC_PASSWORD",
-    )?;
-    if let Some(password) = given {
-        return refuse_empty(password);
-    }
-    prompt_twice("enter password for new repository: ")
 }
 
 /// Asks for a new password twice.
@@ -151,5 +166,38 @@ pub fn prompt(question: &str) -> Result<Password, Failure> {
         return Err(Failure::new("no password was given")
             .hint("use --password-file, --password-command or RESTIC_PASSWORD"));
     }
-    Ok(trimmed(line))
+    Ok(without_line_end(&line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_around_a_password_is_no_part_of_it() {
+        for (content, password) in [
+            (b"secret\n" as &[u8], b"secret" as &[u8]),
+            (b"  se cret \r\n\n", b"se cret"),
+            (b"\xef\xbb\xbfsecret", b"secret"),
+            (b"\xff\xfea\0b\0\n\0", b"ab"),
+            (b"\xfe\xff\0a\0b", b"ab"),
+            (b"\xc2\xa0secret\xc2\xa0", b"secret"),
+            (b" \xff\x00 ", b"\xff\x00"),
+            (b"\n", b""),
+        ] {
+            assert_eq!(*trimmed(content), password, "{content:?}");
+        }
+        assert_eq!(*without_line_end(b" a \r\n"), b" a ");
+    }
+
+    #[test]
+    fn commands_print_passwords_or_fail() {
+        assert_eq!(*from_command("echo 'a b'").unwrap(), b"a b");
+        assert!(from_command("false").is_err());
+        assert!(from_command("").is_err());
+        assert!(from_command("echo 'a").is_err());
+        assert!(from_command("surely-no-such-program").is_err());
+        let both = given(Some(Path::new("/x")), Some("x"), "X");
+        assert!(both.unwrap_err().message.contains("exclude each other"));
+    }
 }

@@ -177,7 +177,16 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     for path in &missing {
         message::warning(&format!("{} does not exist, skipping", path.display()));
     }
-    let session = context.open()?;
+    let reads_stdin = |list: &[PathBuf]| list.iter().any(|file| file.as_os_str() == "-");
+    let stdin_is_data = arguments.stdin
+        || reads_stdin(&arguments.files_from)
+        || reads_stdin(&arguments.files_from_verbatim)
+        || reads_stdin(&arguments.files_from_raw);
+    let session = if stdin_is_data {
+        context.open_beside_data()?
+    } else {
+        context.open()?
+    };
     let display = BackupDisplay::new(context);
     let totals = |found, complete| display.set_totals(found, complete);
     let tags = arguments

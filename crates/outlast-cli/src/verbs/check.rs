@@ -16,7 +16,6 @@ use super::prune::StageProgress;
 use crate::args::FilterArguments;
 use crate::context::Context;
 use crate::exit::{self, Failure};
-use crate::password;
 use crate::render::{json, message, units};
 
 /// Arguments of `check`.
@@ -100,7 +99,7 @@ struct Summary<'a> {
 /// Checks the repository.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let location = context.location_text()?;
-    let password = password::of_repository(&context.global)?;
+    let password = context.password(&location)?;
     let mut options = context.session_options(&location, password)?;
     if !arguments.with_cache {
         // What is in the cache is intact and says nothing of the repository.
