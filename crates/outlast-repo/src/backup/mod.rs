@@ -149,8 +149,12 @@ pub fn backup(
             counts: Counts::default(),
             root: Mutex::new(None),
         };
-        let tree = run_all(&run)?;
-        source.finish()?;
+        let tree = run_all(&run);
+        if matches!(tree, Ok(_) | Err(RepoError::Refused(_))) {
+            // A command that failed is the reason why there was nothing to read.
+            source.finish()?;
+        }
+        let tree = tree?;
         Ok((tree, run.counts))
     })?;
     cancel.check()?;
