@@ -135,7 +135,8 @@ impl Target {
             return Ok(Arc::clone(fd));
         }
         let opened = match fs::openat2(&*self.root, path, DIRECTORY, Mode::empty(), BENEATH) {
-            Err(Errno::NOSYS) => self.directory_step_by_step(path),
+            // Filters of containers that do not know the call say that it is not permitted.
+            Err(Errno::NOSYS | Errno::PERM) => self.directory_step_by_step(path),
             result => result,
         };
         let fd = Arc::new(opened.map_err(|error| self.failed("open directory", path, error))?);
@@ -143,7 +144,7 @@ impl Target {
         Ok(fd)
     }
 
-    /// For kernels without `openat2`: part by part, none of which may be a symbolic link.
+    /// Where there is no `openat2`: part by part, none of which may be a symbolic link.
     fn directory_step_by_step(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let mut current = fs::openat(&*self.root, ".", DIRECTORY, Mode::empty())?;
         for component in path.components() {
@@ -324,7 +325,7 @@ impl Target {
         };
         match fs::unlinkat(&*parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(Errno::ISDIR) => {}
             Err(error) => return Err(self.failed("remove", path, error)),
         }
         // Children first; a stack of our own, since directories can be nested very deeply.
@@ -338,7 +339,7 @@ impl Target {
             };
             match fs::unlinkat(&*parent, name, flags) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::ISDIR | Errno::PERM) if !emptied => {
+                Err(Errno::ISDIR) if !emptied => {
                     let names = self.list(&path)?;
                     stack.push((path.clone(), true));
                     let child = |name: Vec<u8>| path.join(std::ffi::OsStr::from_bytes(&name));
@@ -358,7 +359,7 @@ impl Target {
             result => result?,
         };
         let result = match fs::unlinkat(&*parent, name, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) => {
+            Err(Errno::ISDIR) => {
                 *self.last_parent.lock() = None;
                 fs::unlinkat(&*parent, name, AtFlags::REMOVEDIR)
             }

@@ -1,10 +1,18 @@
 //! Restoring beneath a directory: what is put back, and that nothing leads outside.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use outlast_format::{ExtendedAttribute, Mode, Node, NodeKind, Time};
-use outlast_source::{MetadataOptions, Target, check_name};
+use outlast_source::{
+    FileTree, FileTreeOptions, MetadataOptions, Place, Source, Target, check_name,
+};
 
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
@@ -137,4 +145,137 @@ fn metadata_comes_back() {
             .make_special(Path::new("x"), &Node::default())
             .is_err()
     );
+}
+
+fn run(program: &str, arguments: &[&str], path: &Path) -> bool {
+    let status = std::process::Command::new(program)
+        .args(arguments)
+        .arg(path)
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Everything that is restored besides content, read and put back: what one step sets, no later one
+/// may take away.
+#[test]
+fn all_metadata_survives_reading_and_putting_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    std::fs::create_dir_all(from.join("dir")).unwrap();
+    std::fs::write(from.join("file"), "x").unwrap();
+    symlink("nowhere", from.join("link")).unwrap();
+    run("mkfifo", &[], &from.join("fifo"));
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        assert!(run("chown", &["4321:1234"], &from.join("file")));
+        assert!(run("chown", &["-h", "4321:1234"], &from.join("link")));
+        let script = "mknod \"$0\" c 1 3";
+        assert!(run("sh", &["-c", script], &from.join("null")));
+        run("setcap", &["cap_net_raw+ep"], &from.join("file"));
+    }
+    run("setfattr", &["-n", "user.x", "-v", "y"], &from.join("file"));
+    run("setfacl", &["-m", "u:4321:rwx"], &from.join("file"));
+    run("setfacl", &["-d", "-m", "g:1234:rx"], &from.join("dir"));
+    // The mode comes last: it forbids even its owner to write, and is more than an ACL sets.
+    assert!(run("chmod", &["6451"], &from.join("file")));
+    assert!(run("chmod", &["1731"], &from.join("dir")));
+    let source = FileTree::new(std::slice::from_ref(&from), FileTreeOptions::default()).unwrap();
+    let mut place = source.root();
+    for component in from.components().skip(1) {
+        let found = source.look(&place, component.as_os_str().as_encoded_bytes());
+        place = found.unwrap().unwrap().place.unwrap();
+    }
+    let target = Target::open(&folder.path().join("to")).unwrap();
+    for name in source.names(&place).unwrap() {
+        let node = source.look(&place, &name).unwrap().unwrap().node;
+        let path = Path::new(std::ffi::OsStr::from_bytes(&name));
+        match node.kind {
+            NodeKind::File => drop(target.create_file(path).unwrap()),
+            NodeKind::Directory => drop(target.make_directory(path).unwrap()),
+            NodeKind::Symlink => target.make_symlink(path, &node.link_target).unwrap(),
+            _ => target.make_special(path, &node).unwrap(),
+        }
+        let errors = target.apply_metadata(path, &node, &MetadataOptions::default());
+        assert!(errors.is_empty(), "{path:?}: {errors:?}");
+    }
+    let back = target.path().to_owned();
+    let restored = FileTree::new(&[back], FileTreeOptions::default()).unwrap();
+    let there = Place {
+        path: "/x".into(),
+        number: None,
+        disk_path: target.path().to_owned(),
+    };
+    for name in source.names(&place).unwrap() {
+        let expected = source.look(&place, &name).unwrap().unwrap().node;
+        let mut found = restored.look(&there, &name).unwrap().unwrap().node;
+        (found.inode, found.ctime) = (expected.inode, expected.ctime);
+        let sort = |mut node: Node| {
+            node.extended_attributes
+                .sort_by_key(|found| found.name.clone());
+            node.size = 0;
+            node
+        };
+        let (found, expected) = (
+            format!("{:?}", sort(found)),
+            format!("{:?}", sort(expected)),
+        );
+        assert_eq!(found, expected);
+    }
+}
+
+/// While directories are being restored, somebody keeps putting symbolic links in their place.
+#[test]
+fn links_put_in_place_of_directories_meanwhile_lead_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = folder.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("victim"), "precious").unwrap();
+    let before = std::fs::metadata(outside.join("victim")).unwrap();
+    let target = Target::open(&folder.path().join("in")).unwrap();
+    let base = target.path().to_owned();
+    std::fs::create_dir(base.join("a")).unwrap();
+    symlink(&outside, base.join("trap")).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let node = Node {
+        mode: Mode(0o777),
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+        ..Node::default()
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            let here = std::fs::File::open(&base).unwrap();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                rustix::fs::renameat_with(&here, "a", &here, "trap", exchange).unwrap();
+            }
+        });
+        let mut reached = 0;
+        for round in 0..3000 {
+            // Another path each time, so that the directory is looked up anew.
+            let _ = target.stat(Path::new("x/y"));
+            let victim = Path::new("a/victim");
+            let created = target.create_file(victim);
+            if let Ok(file) = created {
+                reached += 1;
+                file.write_at(b"replaced", 0).unwrap();
+            }
+            target.apply_metadata(victim, &node, &MetadataOptions::default());
+            let _ = target.make_directory(Path::new("a/new"));
+            let _ = target.make_symlink(Path::new("a/link"), b"x");
+            let _ = target.remove(victim);
+            if round % 7 == 0 {
+                let _ = target.make_directory(Path::new("x"));
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reached > 0);
+    });
+    let names: Vec<_> = std::fs::read_dir(&outside).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let after = std::fs::metadata(outside.join("victim")).unwrap();
+    assert_eq!(after.mode(), before.mode());
+    assert_eq!(after.ctime_nsec(), before.ctime_nsec());
+    let text = std::fs::read_to_string(outside.join("victim")).unwrap();
+    assert_eq!(text, "precious");
 }
