@@ -9,6 +9,7 @@
 
 mod backup;
 mod bits;
+mod byte_budget;
 mod cancel;
 mod cat;
 mod check;

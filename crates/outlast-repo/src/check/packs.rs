@@ -124,12 +124,13 @@ impl PackReading<'_> {
         self.observer.begin(Stage::ReadPacks, packs.len() as u64);
         let next = AtomicUsize::new(0);
         let found = Mutex::new(damage);
+        let large_blobs = Mutex::new(());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let wanted = self.repository.store().connections().max(cores);
         threads::run(wanted.clamp(1, THREADS_MAX).min(packs.len()), &|| {
             while let Some((pack, size)) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.cancel.check()?;
-                self.read(*pack, *size, &found)?;
+                self.read((*pack, *size), &found, &large_blobs)?;
                 self.observer.bytes_read(*size);
                 self.observer.advance(Stage::ReadPacks, 1);
                 self.findings.totals(|totals| {
@@ -141,17 +142,22 @@ impl PackReading<'_> {
         })
     }
 
-    fn read(&self, pack: Id, size: u64, found: &Mutex<&mut PackDamage>) -> Result<(), RepoError> {
+    fn read(
+        &self,
+        (pack, size): (Id, u64),
+        found: &Mutex<&mut PackDamage>,
+        large_blobs: &Mutex<()>,
+    ) -> Result<(), RepoError> {
         let Some(number) = self.repository.index().pack_number(&pack) else {
             return Ok(());
         };
         let claims = self.claims(pack, number);
-        let first = verify_pack(self.repository, &claims, size, self.cancel)?;
+        let first = verify_pack(self.repository, &claims, size, large_blobs, self.cancel)?;
         if first.is_clean() {
             return Ok(());
         }
         // A transfer may have gone wrong, or memory may be failing: what is on disk counts.
-        let second = verify_pack(self.repository, &claims, size, self.cancel)?;
+        let second = verify_pack(self.repository, &claims, size, large_blobs, self.cancel)?;
         let Verdict {
             mut problems,
             is_damaged,

@@ -2,18 +2,22 @@
 
 use std::collections::HashSet;
 
-use outlast_format::{BlobHandle, Node, NodeKind};
+use outlast_format::{BlobHandle, Node, NodeKind, TREE_BYTES_MAX};
 use outlast_object::Id;
 use parking_lot::{Condvar, Mutex};
 
 use super::documents::SnapshotRoot;
 use super::report::Findings;
 use super::{CheckObserver, Finding};
+use crate::byte_budget::ByteBudget;
 use crate::used_blobs::UsedBlobs;
 use crate::{Cancel, RepoError, Repository, Stage, TREE_DEPTH_MAX, is_valid_name, threads};
 
 /// Threads that read trees at most.
 const THREADS_MAX: usize = 8;
+
+/// Bytes of trees that all threads hold together, unless a single one is larger.
+const BYTES_HELD_MAX: u64 = 256 * 1024 * 1024;
 
 /// What is wrong with trees and what they need.
 #[derive(Debug, Default)]
@@ -48,6 +52,7 @@ pub(super) struct TreeCheck<'a> {
     findings: &'a Findings<'a>,
     observer: &'a dyn CheckObserver,
     cancel: &'a Cancel,
+    budget: ByteBudget,
     state: Mutex<State>,
     /// Told when `state` has more work or none is left.
     changed: Condvar,
@@ -67,6 +72,7 @@ impl<'a> TreeCheck<'a> {
             findings,
             observer,
             cancel,
+            budget: ByteBudget::new(BYTES_HELD_MAX),
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -165,6 +171,7 @@ impl<'a> TreeCheck<'a> {
     fn visit(&self, pending: &Pending) -> Result<(), RepoError> {
         self.cancel.check()?;
         let tree = pending.tree;
+        let _held = self.budget.take(self.bytes_of(tree));
         let nodes = match self.repository.load_tree(tree) {
             Ok(nodes) => nodes,
             Err(error) => {
@@ -195,6 +202,15 @@ impl<'a> TreeCheck<'a> {
         Ok(())
     }
 
+    /// The most that a tree can take in memory by what the index claims; more than that is never
+    /// unpacked.
+    fn bytes_of(&self, tree: Id) -> u64 {
+        let index = self.repository.index();
+        let places = index.find(BlobHandle::tree(tree));
+        let bytes = places.map(|place| u64::from(place.blob.plaintext_length()));
+        bytes.max().unwrap_or_default().min(TREE_BYTES_MAX)
+    }
+
     fn bad(&self, tree: Id, reason: String) {
         self.state.lock().damage.has_bad_entries = true;
         self.findings.add(Finding::BadTree { tree, reason });
@@ -209,17 +225,12 @@ impl<'a> TreeCheck<'a> {
 
     fn check_node(&self, tree: Id, node: &Node) {
         let name = || node.name_lossy();
-        let null = Id::default();
         match &node.kind {
             NodeKind::File => match &node.content {
                 None => self.bad(tree, format!("the file {:?} has no content", name())),
-                Some(content) if content.contains(&null) => {
-                    let reason = format!("the content of the file {:?} has a null id", name());
-                    self.bad(tree, reason);
-                }
                 Some(content) => self.check_content(tree, content),
             },
-            NodeKind::Directory if node.subtree.is_none_or(|subtree| subtree == null) => {
+            NodeKind::Directory if node.subtree.is_none_or(|subtree| subtree == Id::default()) => {
                 self.bad(tree, format!("the directory {:?} has no tree", name()));
             }
             NodeKind::Other(kind) => {

@@ -12,6 +12,8 @@ use outlast_object::{HashingReader, Id, ObjectName, PACK_BYTES_MAX};
 use outlast_store::{Store, StoreError};
 
 use super::finding::{PackProblem, PackProblems};
+use parking_lot::Mutex;
+
 use crate::pack_read::parse_whole_pack;
 use crate::{Cancel, RepoError, Repository, read_pack_header};
 
@@ -29,6 +31,9 @@ pub(super) struct PackClaims {
     /// All entries.
     pub(super) blobs: Vec<PackedBlob>,
 }
+
+/// Blobs larger than this are unpacked by one thread at a time. No honest data blob is.
+const LARGE_BLOB_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One entry of the index, told apart from all others of the pack.
 pub(super) type Claim = (BlobHandle, u32, u32, u32);
@@ -72,12 +77,14 @@ pub(super) fn verify_pack(
     repository: &Repository,
     claims: &PackClaims,
     size: u64,
+    large_blobs: &Mutex<()>,
     cancel: &Cancel,
 ) -> Result<Verdict, RepoError> {
     let mut verification = Verification {
         repository,
         claims,
         size,
+        large_blobs,
         cancel,
         verdict: Verdict::default(),
     };
@@ -95,6 +102,7 @@ struct Verification<'a> {
     repository: &'a Repository,
     claims: &'a PackClaims,
     size: u64,
+    large_blobs: &'a Mutex<()>,
     cancel: &'a Cancel,
     verdict: Verdict,
 }
@@ -182,11 +190,16 @@ impl Verification<'_> {
         let mut sealed = Vec::new();
         for blob in &blobs {
             self.cancel.check()?;
+            let is_large = u64::from(blob.length.max(blob.plaintext_length())) > LARGE_BLOB_BYTES;
+            let _alone = is_large.then(|| self.large_blobs.lock());
             if let Err(error) = read_blob(&mut reader, blob, &mut sealed) {
                 self.unreadable(error.to_string());
                 return Ok(());
             }
             intact.insert((blob.handle, blob.offset), self.verify_blob(blob, &sealed));
+            if is_large {
+                sealed = Vec::new();
+            }
         }
         self.compare(&blobs, &intact);
         self.finish(reader)
@@ -223,11 +236,16 @@ impl Verification<'_> {
                 self.verdict.bad_places.insert(claim_of(claim));
             }
         }
+        // Reading looks for a blob in the packs that an index names for it, and in no others.
+        let looked_for: HashSet<BlobHandle> =
+            self.claims.blobs.iter().map(|claim| claim.handle).collect();
         for blob in blobs {
             let place = (blob.handle, blob.offset);
             if !claimed.contains(&place) {
                 self.verdict.add(PackProblem::NotInIndex(blob.handle));
-                if intact.get(&place).is_some_and(|intact| *intact) {
+                if looked_for.contains(&blob.handle)
+                    && intact.get(&place).is_some_and(|intact| *intact)
+                {
                     self.verdict.rescued.push(blob.handle);
                 }
             }
