@@ -1,7 +1,7 @@
 //! Index files: which blobs lie where in which packs. They are hints; the packs are the truth.
 
 use outlast_object::Id;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{BlobHandle, BlobKind, FormatError, PackedBlob, SEAL_BYTES, to_go_json};
 
@@ -9,10 +9,14 @@ use crate::{BlobHandle, BlobKind, FormatError, PackedBlob, SEAL_BYTES, to_go_jso
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct IndexFile {
     /// Index files that this one replaces; written by old programs only.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_as_default"
+    )]
     pub supersedes: Vec<Id>,
     /// The packs it describes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub packs: Vec<IndexPack>,
 }
 
@@ -22,7 +26,7 @@ pub struct IndexPack {
     /// The pack.
     pub id: Id,
     /// Its blobs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub blobs: Vec<IndexBlob>,
 }
 
@@ -39,8 +43,21 @@ pub struct IndexBlob {
     /// Length of the sealed bytes.
     pub length: u32,
     /// Length of the plaintext; 0 where the blob is not compressed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(
+        default,
+        skip_serializing_if = "is_zero",
+        deserialize_with = "null_as_default"
+    )]
     pub uncompressed_length: u32,
+}
+
+/// rustic writes null for what is not there.
+fn null_as_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -130,6 +147,23 @@ mod tests {
             1
         );
         assert_eq!(index.packs[0].blobs[1].to_packed().unwrap().end(), 110);
+    }
+
+    #[test]
+    fn nulls_of_other_programs_are_read() {
+        let id = "1".repeat(64);
+        let json = format!(
+            r#"{{"supersedes":null,"packs":[{{"id":"{id}","blobs":[{{"id":"{id}","type":"data","offset":0,"length":50,"uncompressed_length":null}}],"size":null}},{{"id":"{id}","blobs":null}}],"packs_to_delete":[]}}"#
+        );
+        let index = IndexFile::from_json(json.as_bytes()).unwrap();
+        assert_eq!(index.packs[0].blobs[0].uncompressed_length, 0);
+        assert!(index.packs[1].blobs.is_empty());
+        assert!(
+            IndexFile::from_json(br#"{"packs":null}"#)
+                .unwrap()
+                .packs
+                .is_empty()
+        );
     }
 
     #[test]
