@@ -19,14 +19,19 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     if path == Path::new("-") {
         std::io::stdin()
             .lock()
-            .take(LIST_BYTES_MAX)
+            .take(LIST_BYTES_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
     } else {
         let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(LIST_BYTES_MAX)
+        file.take(LIST_BYTES_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
+    }
+    if bytes.len() as u64 > LIST_BYTES_MAX {
+        // A list that is cut off would leave files out of the backup silently.
+        let text = format!("{} is longer than {LIST_BYTES_MAX} bytes", path.display());
+        return Err(Failure::new(text));
     }
     Ok(bytes)
 }
