@@ -5,11 +5,11 @@
 //! single symbolic link (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`), and the last
 //! part is only ever used relative to its directory.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,15 +86,17 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS);
 
 impl Target {
-    /// Opens the directory, making it and those above it if need be. The path itself may lead
-    /// through symbolic links: it is what the user asked for.
+    /// Opens the directory, making it and those above it if need be, for the owner alone: what comes
+    /// back may be secret. The path itself may lead through symbolic links: it is what the user asked
+    /// for.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let failed = |operation, source| SourceError::Io {
             operation,
             path: path.to_owned(),
             source,
         };
-        std::fs::create_dir_all(path).map_err(|error| failed("create", error))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| failed("create", error))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root =
             fs::open(path, flags, Mode::empty()).map_err(|error| failed("open", error.into()))?;
