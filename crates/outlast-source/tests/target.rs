@@ -70,6 +70,22 @@ fn no_path_and_no_symbolic_link_leads_outside() {
 }
 
 #[test]
+fn a_new_target_is_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+    let target = Target::open(&folder.path().join("a/b")).unwrap();
+    assert_eq!(
+        (mode(&folder.path().join("a")), mode(target.path())),
+        (0o700, 0o700)
+    );
+    let existing = folder.path().join("there");
+    std::fs::create_dir(&existing).unwrap();
+    let before = mode(&existing);
+    Target::open(&existing).unwrap();
+    assert_eq!(mode(&existing), before);
+}
+
+#[test]
 fn files_with_other_names_are_replaced_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let target = Target::open(folder.path()).unwrap();
