@@ -38,6 +38,10 @@ pub const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
+        crate_name: "outlast-vault",
+        may_use: &["outlast-object"],
+    },
+    Layer {
         crate_name: "outlast-ops",
         may_use: &[
             "outlast-object",
