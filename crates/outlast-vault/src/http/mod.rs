@@ -4,7 +4,20 @@
 //! arrives. The server around it does TLS, bounds everything (connections, headers, idle and slow
 //! peers) and shuts down gracefully.
 
+mod credentials;
+mod path;
+mod range;
+mod tls;
+
 use std::io::Read;
+
+pub use credentials::{AUTHORIZATION_BYTES_MAX, basic_credentials};
+pub use path::{PathError, SEGMENT_BYTES_MAX, SEGMENTS_MAX, Segments, segments};
+pub use range::{Wanted, wanted};
+pub use tls::{
+    CHAIN_MAX, Identity, NAMES_MAX, PEM_BYTES_MAX, Tls, TlsError, pin, pin_of_pem, self_signed,
+    self_signed_again,
+};
 
 /// One request. Header names are in lower case.
 pub struct Request<'a> {
