@@ -4,16 +4,28 @@
 //! arrives. The server around it does TLS, bounds everything (connections, headers, idle and slow
 //! peers) and shuts down gracefully.
 
+mod answer;
+mod connection;
 mod credentials;
+mod events;
+mod exchange;
+mod limits;
 mod path;
 mod range;
+mod server;
 mod tls;
+mod upload;
+mod watch;
+mod watched;
 
 use std::io::Read;
 
 pub use credentials::{AUTHORIZATION_BYTES_MAX, basic_credentials};
+pub use events::{Events, Refusal};
+pub use limits::{DRAIN_BYTES_MAX, Limits, METHOD_BYTES_MAX, PIECE_BYTES, PIECES_WAITING, Pace};
 pub use path::{PathError, SEGMENT_BYTES_MAX, SEGMENTS_MAX, Segments, segments};
 pub use range::{Wanted, wanted};
+pub use server::{BindError, Listen, Server, Stop};
 pub use tls::{
     CHAIN_MAX, Identity, NAMES_MAX, PEM_BYTES_MAX, Tls, TlsError, pin, pin_of_pem, self_signed,
     self_signed_again,

@@ -159,8 +159,7 @@ impl Tls {
         self.pin
     }
 
-    /// What rustls needs.
-    pub fn config(&self) -> Arc<rustls::ServerConfig> {
+    pub(super) fn config(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&self.config)
     }
 }
