@@ -7,7 +7,17 @@
 //! Paths are relative, in the form `a/b/c`, made by the vault itself from checked names; no part of
 //! one ever comes from the network unchecked.
 
+mod beneath;
+#[cfg(test)]
+mod conformance;
+mod incoming;
+mod path;
+mod real;
+
 use std::io::{self, Read, Write};
+
+pub use path::{MAX_PART_BYTES, MAX_PATH_BYTES};
+pub use real::{INCOMING, RealDisk};
 
 /// Free and total space of the file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
