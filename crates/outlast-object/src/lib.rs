@@ -16,5 +16,5 @@ pub use name::{ObjectKind, ObjectName};
 pub use shape::{
     CONFIG_BYTES_MAX, INDEX_BYTES_MAX, KEY_BYTES_MAX, LOCK_BYTES_MAX, PACK_BYTES_MAX,
     PACK_HEADER_BYTES_MAX, SCRYPT_MEMORY_BYTES_MAX, SNAPSHOT_BYTES_MAX, ShapeError, bytes_max,
-    check_shape,
+    check_pack_trailer, check_shape,
 };

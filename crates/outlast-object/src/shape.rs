@@ -113,9 +113,16 @@ pub fn check_shape(name: &ObjectName, bytes: &[u8]) -> Result<(), ShapeError> {
 }
 
 fn check_pack(bytes: &[u8]) -> Result<(), ShapeError> {
-    let size = bytes.len() as u64;
-    let mut length = [0; 4];
-    length.copy_from_slice(&bytes[bytes.len() - 4..]);
+    check_pack_trailer(bytes, bytes.len() as u64)
+}
+
+/// Checks the end of a pack of `size` bytes, of which `end` has at least the last four: the length
+/// of its header must fit.
+///
+/// # Errors
+/// [`ShapeError::PackHeader`].
+pub fn check_pack_trailer(end: &[u8], size: u64) -> Result<(), ShapeError> {
+    let length = end.last_chunk().copied().unwrap_or_default();
     let header_bytes = u64::from(u32::from_le_bytes(length));
     let possible = HEADER_ENTRY_BYTES + ENVELOPE_BYTES..=PACK_HEADER_BYTES_MAX;
     let fits = possible.contains(&header_bytes) && header_bytes + 4 <= size;

@@ -8,3 +8,20 @@
 
 pub mod disk;
 pub mod http;
+
+mod accept;
+mod error;
+mod index;
+mod journal;
+mod ledger;
+mod seal;
+mod vault;
+mod view;
+mod world;
+
+pub use accept::{Accepted, accepted_bytes_max, object_path};
+pub use error::VaultError;
+pub use index::{Admission, Chain, Index};
+pub use vault::{Caller, Credentials, Vault};
+pub use view::View;
+pub use world::{Clock, Entropy, GuardedClock, Moment};

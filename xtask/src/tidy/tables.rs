@@ -20,6 +20,14 @@ pub const LAYERS: &[Layer] = &[
         may_use: &["outlast-object"],
     },
     Layer {
+        crate_name: "outlast-log",
+        may_use: &[],
+    },
+    Layer {
+        crate_name: "outlast-custody",
+        may_use: &["outlast-object", "outlast-log"],
+    },
+    Layer {
         crate_name: "outlast-store",
         may_use: &["outlast-object"],
     },
@@ -39,7 +47,7 @@ pub const LAYERS: &[Layer] = &[
     },
     Layer {
         crate_name: "outlast-vault",
-        may_use: &["outlast-object"],
+        may_use: &["outlast-object", "outlast-log", "outlast-custody"],
     },
     Layer {
         crate_name: "outlast-ops",

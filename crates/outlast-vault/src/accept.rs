@@ -1,0 +1,282 @@
+//! Taking an object: the one sequence by which bytes become something that the vault keeps.
+
+use std::io::{self, Read, Write};
+
+use outlast_custody::{Admit, Event, IdText, RepositoryName, Scope};
+use outlast_object::{HashingReader, Id, ObjectKind, ObjectName, ShapeError, check_shape};
+
+use crate::VaultError;
+use crate::disk::Linked;
+use crate::vault::{Caller, Vault};
+
+/// Bodies are read in blocks of this size.
+const BLOCK_BYTES: usize = 128 * 1024;
+/// Kinds whose content is looked at before it is kept are this small.
+const LOOKED_AT_BYTES_MAX: u64 = 8 * 1024;
+/// Bytes of the length at the end of a pack.
+const TRAILER_BYTES: usize = 4;
+
+/// The largest object of a kind that a vault takes, in bytes. Tighter than what a reader bears,
+/// since nothing that was taken can be removed.
+pub const fn accepted_bytes_max(kind: ObjectKind) -> u64 {
+    match kind {
+        ObjectKind::Config | ObjectKind::Lock => 4 * 1024,
+        ObjectKind::Key => LOOKED_AT_BYTES_MAX,
+        ObjectKind::Snapshot => 16 * 1024 * 1024,
+        ObjectKind::Index => 64 * 1024 * 1024,
+        ObjectKind::Pack => 160 * 1024 * 1024,
+    }
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// Kept now, as entry number so and so.
+    New(u64),
+    /// The same bytes were kept already.
+    Known(u64),
+    /// A key that becomes an object when its config comes.
+    Provisional,
+}
+
+/// The path of an object below the vault's directory: that of a plain restic repository.
+pub fn object_path(repository: &RepositoryName, name: &ObjectName) -> String {
+    let base = format!("repositories/{repository}");
+    match name.kind() {
+        ObjectKind::Config => format!("{base}/config"),
+        ObjectKind::Pack => {
+            let id = name.id().to_hex();
+            format!("{base}/data/{}/{id}", &id[..2])
+        }
+        kind => format!("{base}/{}/{}", kind.folder(), name.id()),
+    }
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(folder, _)| folder)
+}
+
+impl Vault {
+    /// Takes an object of `length` bytes from `body`. On return it is durable and in the log.
+    ///
+    /// Read from top to bottom; each step says what a crash right after it leaves behind.
+    ///
+    /// # Errors
+    /// [`VaultError`]: nothing of the object is kept then, or (after a failure of the disk) it may
+    /// be kept unacknowledged; putting it again settles that.
+    pub fn accept(
+        &self,
+        caller: &Caller,
+        name: &ObjectName,
+        length: u64,
+        body: &mut dyn Read,
+    ) -> Result<Accepted, VaultError> {
+        let kind = name.kind();
+        self.check_put(caller, kind)?;
+        let max = accepted_bytes_max(kind);
+        if length > max || length == 0 {
+            return Err(ShapeError::Size {
+                kind,
+                bytes: length,
+                min: 1,
+                max,
+            }
+            .into());
+        }
+        if kind == ObjectKind::Key {
+            return self.accept_provisionally(caller, name, length, body);
+        }
+        if let Some(position) = self.find_same(caller, name, length, body)? {
+            return Ok(Accepted::Known(position));
+        }
+
+        // Room is set aside before the first byte is read, and given back on every way out.
+        let reservation = self.reserve(caller, length)?;
+        let mut events = Vec::new();
+        if kind == ObjectKind::Config {
+            // The key that came before becomes an object together with its config.
+            let key = self.provisional_key(caller.repository());
+            let (key_name, bytes) = key.ok_or(VaultError::Forbidden(
+                "a config comes after its key: run init again",
+            ))?;
+            events.push(self.keep(caller, &key_name, bytes.len() as u64, &mut bytes.as_slice())?);
+        }
+        events.push(self.keep(caller, name, length, body)?);
+
+        // The object is kept; only when the log says so as well is it acknowledged.
+        let positions = self.commit(events)?;
+        reservation.spend();
+        if self.sets_immutable {
+            // Not even root changes or removes the file by mistake then. Without the right to set the
+            // flag nothing is lost.
+            let path = object_path(caller.repository(), name);
+            let _ = self.disk.make_immutable(&path);
+        }
+        Ok(Accepted::New(positions.last().copied().unwrap_or_default()))
+    }
+
+    /// Makes the bytes a durable file under the object's name, if they are what it says.
+    fn keep(
+        &self,
+        caller: &Caller,
+        name: &ObjectName,
+        length: u64,
+        body: &mut dyn Read,
+    ) -> Result<Event, VaultError> {
+        let repository = caller.repository();
+        // A crash leaves an unnamed file, which the file system frees by itself.
+        let mut file = self.disk.create_unnamed().map_err(VaultError::Disk)?;
+        let hash = copy_checked(name, length, body, &mut *file)?;
+
+        // The bytes are durable before anything leads to them. After a failed sync the file is
+        // given up, never synced again.
+        file.sync().map_err(VaultError::Disk)?;
+
+        // The name appears in one step and only if it is free. A crash leaves a whole object that
+        // the log does not know: putting it again admits it.
+        let path = object_path(repository, name);
+        self.disk
+            .make_directories(folder_of(&path))
+            .map_err(VaultError::Disk)?;
+        if file.link(&path).map_err(VaultError::Disk)? == Linked::Existed {
+            self.check_same(name, &path, &hash, length)?;
+        }
+        self.disk
+            .sync_directory(folder_of(&path))
+            .map_err(VaultError::Disk)?;
+        Ok(Event::Admit(Admit {
+            repository: repository.clone(),
+            token: caller.token(),
+            kind: name.kind().folder().to_owned(),
+            id: IdText(hash),
+            size: length,
+            previous: IdText(Id::from_bytes([0; Id::LEN])),
+        }))
+    }
+
+    /// The position of the object if it is kept already: then the body must have the same bytes.
+    fn find_same(
+        &self,
+        caller: &Caller,
+        name: &ObjectName,
+        length: u64,
+        body: &mut dyn Read,
+    ) -> Result<Option<u64>, VaultError> {
+        let Some(known) = self.object(caller.repository(), name)? else {
+            return Ok(None);
+        };
+        let path = object_path(caller.repository(), name);
+        if self.disk.size(&path).map_err(VaultError::Disk)? != Some(known.size) {
+            // What was lost on the disk is put back by whoever has it.
+            return Ok(None);
+        }
+        if length == known.size && drain_and_hash(body, length)? == known.hash {
+            Ok(Some(known.position))
+        } else {
+            Err(VaultError::OtherBytes(*name))
+        }
+    }
+
+    /// restic's `init` sends a key before there is a config. Until the config comes the key is no
+    /// object: an `init` that broke off can be repeated, and leaves no key behind.
+    fn accept_provisionally(
+        &self,
+        caller: &Caller,
+        name: &ObjectName,
+        length: u64,
+        body: &mut dyn Read,
+    ) -> Result<Accepted, VaultError> {
+        let mut bytes = Vec::new();
+        copy_checked(name, length, body, &mut bytes)?;
+        self.set_provisional_key(caller.repository(), *name, bytes);
+        Ok(Accepted::Provisional)
+    }
+
+    fn check_put(&self, caller: &Caller, kind: ObjectKind) -> Result<(), VaultError> {
+        let has_config = self
+            .object(caller.repository(), &ObjectName::CONFIG)?
+            .is_some();
+        match kind {
+            ObjectKind::Config | ObjectKind::Key => {
+                caller.require(Scope::Enrol, "only an enrol token puts config and keys")?;
+                if has_config && kind == ObjectKind::Key {
+                    return Err(VaultError::Forbidden("the repository has its keys already"));
+                }
+                Ok(())
+            }
+            ObjectKind::Lock => Err(VaultError::Forbidden("locks are not objects")),
+            _ => caller.require(Scope::Append, "only an append token puts backups"),
+        }
+    }
+
+    /// Another upload, or one before a crash, gave the name already: fine if to the same bytes.
+    fn check_same(
+        &self,
+        name: &ObjectName,
+        path: &str,
+        hash: &Id,
+        length: u64,
+    ) -> Result<(), VaultError> {
+        let mut reader = self.disk.open(path).map_err(VaultError::Disk)?;
+        let found = drain_and_hash(&mut *reader, length)?;
+        let longer = reader.read(&mut [0]).map_err(VaultError::Disk)? > 0;
+        if found == *hash && !longer {
+            Ok(())
+        } else {
+            Err(VaultError::OtherBytes(*name))
+        }
+    }
+}
+
+fn broken_off() -> VaultError {
+    VaultError::Upload(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Reads exactly `length` bytes, or as many as there are, and hashes them.
+fn drain_and_hash(body: &mut dyn Read, length: u64) -> Result<Id, VaultError> {
+    let mut reader = HashingReader::new(body.take(length));
+    io::copy(&mut reader, &mut io::sink()).map_err(VaultError::Upload)?;
+    Ok(reader.finish().0)
+}
+
+/// Copies the body into the file while hashing, and checks hash, length and shape.
+fn copy_checked(
+    name: &ObjectName,
+    length: u64,
+    body: &mut dyn Read,
+    file: &mut dyn Write,
+) -> Result<Id, VaultError> {
+    let kind = name.kind();
+    let mut reader = HashingReader::new(body.take(length));
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut small = Vec::new();
+    let mut trailer = Vec::new();
+    loop {
+        let count = match reader.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(VaultError::Upload(error)),
+        };
+        let bytes = &block[..count];
+        file.write_all(bytes).map_err(VaultError::Disk)?;
+        if length <= LOOKED_AT_BYTES_MAX {
+            small.extend_from_slice(bytes);
+        }
+        trailer.extend_from_slice(&bytes[count.saturating_sub(TRAILER_BYTES)..]);
+        trailer.drain(..trailer.len().saturating_sub(TRAILER_BYTES));
+    }
+    let (found, bytes) = reader.finish();
+    if bytes != length {
+        return Err(broken_off());
+    }
+    if kind != ObjectKind::Config && found != name.id() {
+        return Err(ShapeError::Hash { name: *name, found }.into());
+    }
+    if length <= LOOKED_AT_BYTES_MAX {
+        check_shape(name, &small)?;
+    } else if kind == ObjectKind::Pack {
+        outlast_object::check_pack_trailer(&trailer, length)?;
+    }
+    Ok(found)
+}

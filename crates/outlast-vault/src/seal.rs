@@ -1,0 +1,245 @@
+//! Seals and holds: what is kept until when, and the receipts that prove it.
+
+use std::io::Read;
+
+use outlast_custody::{
+    Event, Hold, IdText, LIST_OBJECTS_MAX, ObjectList, Receipt, RepositoryName, Scope, Seal,
+};
+use outlast_log::OfflineProof;
+use outlast_object::{Id, ObjectKind, ObjectName};
+
+use crate::VaultError;
+use crate::accept::object_path;
+use crate::disk::Linked;
+use crate::index::Admission;
+use crate::vault::{Caller, Vault};
+
+const NOTHING: IdText = IdText(Id::from_bytes([0; Id::LEN]));
+/// Bytes of a record in a list.
+const LIST_RECORD_BYTES: u64 = 33;
+
+fn list_path(repository: &RepositoryName, root: &Id) -> String {
+    format!("ledger/lists/{repository}/{root}")
+}
+
+impl Vault {
+    /// Seals a snapshot with exactly these objects, for the repository's period. Every one of them
+    /// is looked for first, on the disk too.
+    ///
+    /// # Errors
+    /// [`VaultError::SealIncomplete`] with the first object that is missing or not of its size.
+    pub fn seal(
+        &self,
+        caller: &Caller,
+        snapshot: Id,
+        list: &ObjectList,
+    ) -> Result<u64, VaultError> {
+        caller.require(Scope::Append, "only an append token seals")?;
+        let repository = caller.repository();
+        let name = ObjectName::new(ObjectKind::Snapshot, snapshot);
+        if !list.covers(&name) || !list.covers(&ObjectName::CONFIG) {
+            return Err(VaultError::SealIncomplete(name));
+        }
+        let found = self.index.objects(repository, list.objects())?;
+        let (mut bytes, mut verified) = (0_u64, self.time());
+        for (name, admission) in list.objects().iter().zip(found) {
+            let admission = self.check_there(repository, name, admission)?;
+            bytes = bytes.saturating_add(admission.size);
+            verified = verified.min(admission.time);
+        }
+        let root = Id::from_bytes(*list.root().as_bytes());
+        // The list is durable before the seal that names it. A crash leaves a list without a seal.
+        self.keep_list(repository, &root, &list.encode())?;
+        let settings = self.settings(repository)?;
+        let seconds = settings.hold_seconds.min(settings.hold_seconds_max);
+        let seal = Seal {
+            repository: repository.clone(),
+            snapshot: IdText(snapshot),
+            list: Some(IdText(root)),
+            objects: list.objects().len() as u64,
+            bytes,
+            until: self.time().saturating_add(seconds),
+            verified,
+            token: Some(caller.token()),
+            previous: NOTHING,
+        };
+        self.commit_one(Event::Seal(seal))
+    }
+
+    fn check_there(
+        &self,
+        repository: &RepositoryName,
+        name: &ObjectName,
+        admission: Option<Admission>,
+    ) -> Result<Admission, VaultError> {
+        let admission = admission.ok_or(VaultError::SealIncomplete(*name))?;
+        let size = self.disk.size(&object_path(repository, name));
+        match size.map_err(VaultError::Disk)? {
+            Some(size) if size == admission.size => Ok(admission),
+            _ => Err(VaultError::SealIncomplete(*name)),
+        }
+    }
+
+    fn keep_list(
+        &self,
+        repository: &RepositoryName,
+        root: &Id,
+        bytes: &[u8],
+    ) -> Result<(), VaultError> {
+        let path = list_path(repository, root);
+        let folder = format!("ledger/lists/{repository}");
+        self.disk
+            .make_directories(&folder)
+            .map_err(VaultError::Disk)?;
+        let mut file = self.disk.create_unnamed().map_err(VaultError::Disk)?;
+        file.write_all(bytes).map_err(VaultError::Disk)?;
+        file.sync().map_err(VaultError::Disk)?;
+        if file.link(&path).map_err(VaultError::Disk)? == Linked::Existed
+            && self.disk.size(&path).map_err(VaultError::Disk)? != Some(bytes.len() as u64)
+        {
+            return Err(VaultError::Journal(format!("the list {root} is damaged")));
+        }
+        self.disk.sync_directory(&folder).map_err(VaultError::Disk)
+    }
+
+    /// The list that a seal covers, checked against the seal.
+    ///
+    /// # Errors
+    /// [`VaultError::Journal`] if the list was lost or changed.
+    pub fn sealed_list(&self, seal: &Seal) -> Result<Option<ObjectList>, VaultError> {
+        let Some(root) = seal.list else {
+            return Ok(None);
+        };
+        let lost = |error: String| VaultError::Journal(format!("the list {}: {error}", root.0));
+        let path = list_path(&seal.repository, &root.0);
+        let reader = self
+            .disk
+            .open(&path)
+            .map_err(|error| lost(error.to_string()))?;
+        let mut bytes = Vec::new();
+        reader
+            .take(LIST_OBJECTS_MAX as u64 * LIST_RECORD_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|error| lost(error.to_string()))?;
+        let list = ObjectList::decode(&bytes).map_err(|error| lost(error.to_string()))?;
+        if list.root().as_bytes() == root.0.as_bytes() {
+            Ok(Some(list))
+        } else {
+            Err(lost("it is not the one that was sealed".to_owned()))
+        }
+    }
+
+    /// Seals everything that was admitted so far, for clients that name no objects. Nothing that
+    /// such a seal covers ever becomes releasable by its absence from a list.
+    ///
+    /// # Errors
+    /// [`VaultError::SealIncomplete`] if the snapshot is not there.
+    pub fn seal_everything(&self, caller: &Caller, snapshot: Id) -> Result<u64, VaultError> {
+        caller.require(Scope::Append, "only an append token seals")?;
+        let repository = caller.repository();
+        let name = ObjectName::new(ObjectKind::Snapshot, snapshot);
+        let admission = self.object(repository, &name)?;
+        let admission = self.check_there(repository, &name, admission)?;
+        let settings = self.settings(repository)?;
+        let chain = self.index.chain(repository)?;
+        let seconds = settings.hold_seconds.min(settings.hold_seconds_max);
+        let seal = Seal {
+            repository: repository.clone(),
+            snapshot: IdText(snapshot),
+            list: None,
+            objects: chain.objects,
+            bytes: chain.bytes,
+            until: self.time().saturating_add(seconds),
+            verified: admission.time,
+            token: None,
+            previous: NOTHING,
+        };
+        self.commit_one(Event::Seal(seal))
+    }
+
+    /// Extends a seal's hold. Only the operator does that, on the machine itself.
+    ///
+    /// # Errors
+    /// [`VaultError::Hold`] if it would be shorter, or longer than the repository's limit.
+    pub fn extend(
+        &self,
+        repository: &RepositoryName,
+        seal: u64,
+        until: u64,
+    ) -> Result<u64, VaultError> {
+        let settings = self.settings(repository)?;
+        let now = self
+            .held_until(repository, seal)?
+            .ok_or(VaultError::Hold("there is no such seal"))?;
+        if until <= now {
+            return Err(VaultError::Hold("a hold is never shortened"));
+        }
+        if until > self.time().saturating_add(settings.hold_seconds_max) {
+            return Err(VaultError::Hold(
+                "that is longer than the repository allows",
+            ));
+        }
+        self.commit_one(Event::Hold(Hold {
+            repository: repository.clone(),
+            seal,
+            until,
+            previous: NOTHING,
+        }))
+    }
+
+    /// Until when a seal holds, with its extensions, vault time; none if there is no such seal.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn held_until(
+        &self,
+        repository: &RepositoryName,
+        seal: u64,
+    ) -> Result<Option<u64>, VaultError> {
+        let seals = self.index.seals(repository)?;
+        let made = seals.iter().find_map(|(index, entry)| match &entry.event {
+            Event::Seal(made) if *index == seal => Some(made.until),
+            _ => None,
+        });
+        let Some(mut until) = made else {
+            return Ok(None);
+        };
+        self.index.settings(&mut |_, entry| {
+            if let Event::Hold(hold) = &entry.event
+                && hold.repository == *repository
+                && hold.seal == seal
+            {
+                until = until.max(hold.until);
+            }
+        })?;
+        Ok(Some(until))
+    }
+
+    /// The receipt of a seal: its entry, and the proof that the log has it.
+    ///
+    /// # Errors
+    /// [`VaultError::Hold`] if there is no such seal.
+    pub fn receipt(&self, repository: &RepositoryName, seal: u64) -> Result<Receipt, VaultError> {
+        let seals = self.index.seals(repository)?;
+        let entry = seals.into_iter().find(|(index, _)| *index == seal);
+        let (_, entry) = entry.ok_or(VaultError::Hold("there is no such seal"))?;
+        let (hashes, checkpoint) = self.ledger.lock().prove(seal)?;
+        Ok(Receipt {
+            entry: entry.encode(),
+            proof: OfflineProof {
+                extra: None,
+                index: seal,
+                hashes,
+                checkpoint,
+            },
+        })
+    }
+
+    fn commit_one(&self, event: Event) -> Result<u64, VaultError> {
+        let positions = self.commit(vec![event])?;
+        positions
+            .first()
+            .copied()
+            .ok_or_else(|| VaultError::Journal("an entry has no position".to_owned()))
+    }
+}

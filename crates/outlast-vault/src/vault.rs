@@ -1,0 +1,508 @@
+//! The vault: who may do what, and the state behind it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use outlast_custody::{
+    Entry, Event, IdText, RepositoryAdded, RepositoryName, Revoke, Scope, Settings, Start,
+    TokenAdded, TokenId,
+};
+use outlast_log::{SigningKey, VerifierKey};
+use outlast_object::{Id, ObjectKind, ObjectName, hash};
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::VaultError;
+use crate::disk::Disk;
+use crate::index::{Admission, Index};
+use crate::ledger::Ledger;
+use crate::world::{Clock, Entropy, GuardedClock};
+
+/// Share of the disk that uploads never fill: the ledger's.
+const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+/// Most entries in a batch.
+const BATCH_ENTRIES_MAX: usize = 1024;
+/// Bytes of a token's secret.
+const SECRET_BYTES: usize = 32;
+
+/// A token as it is handed out, once: `id` and secret, as user name and password.
+pub struct Credentials {
+    /// The public part.
+    pub token: TokenId,
+    /// The secret part.
+    pub secret: String,
+}
+
+/// Somebody whose token was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    token: TokenId,
+    repository: RepositoryName,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// The repository that the token is for.
+    pub fn repository(&self) -> &RepositoryName {
+        &self.repository
+    }
+
+    /// The token.
+    pub fn token(&self) -> TokenId {
+        self.token
+    }
+
+    /// Whether the token has the scope.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    pub(crate) fn require(&self, scope: Scope, why: &'static str) -> Result<(), VaultError> {
+        if self.may(scope) {
+            Ok(())
+        } else {
+            Err(VaultError::Forbidden(why))
+        }
+    }
+}
+
+#[derive(Default)]
+struct Usage {
+    bytes: u64,
+    reserved: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) repositories: BTreeMap<RepositoryName, Settings>,
+    tokens: HashMap<TokenId, (TokenAdded, bool)>,
+}
+
+impl State {
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Repository(added) => {
+                let (name, settings) = (added.repository.clone(), added.settings.clone());
+                self.repositories.insert(name, settings);
+            }
+            Event::Token(added) => {
+                self.tokens.insert(added.token, (added.clone(), false));
+            }
+            Event::Revoke(revoke) => {
+                if let Some((_, revoked)) = self.tokens.get_mut(&revoke.token) {
+                    *revoked = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn hold_minimum(&self, repository: &RepositoryName, time: u64) -> u64 {
+        let seconds = self.repositories.get(repository);
+        time.saturating_add(seconds.map_or(u64::MAX, |settings| settings.hold_seconds_min))
+    }
+}
+
+/// What waits for the log, and what became of it.
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<(u64, Vec<Event>)>,
+    done: HashMap<u64, Result<Vec<u64>, String>>,
+    next: u64,
+    /// Somebody is writing a batch; whoever comes meanwhile waits for the next.
+    busy: bool,
+}
+
+/// A vault.
+pub struct Vault {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) index: Arc<Index>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    guarded: GuardedClock,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) state: RwLock<State>,
+    usage: Mutex<HashMap<RepositoryName, Usage>>,
+    provisional: Mutex<HashMap<RepositoryName, (ObjectName, Vec<u8>)>>,
+    queue: Mutex<Queue>,
+    turn: Condvar,
+    failure: Mutex<Option<String>>,
+    pub(crate) sets_immutable: bool,
+}
+
+/// Room set aside for an upload; given back when it is dropped.
+pub(crate) struct Reservation<'a> {
+    vault: &'a Vault,
+    repository: RepositoryName,
+    bytes: u64,
+    spent: bool,
+}
+
+impl Reservation<'_> {
+    /// The bytes are kept now.
+    pub(crate) fn spend(mut self) {
+        self.spent = true;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let mut usage = self.vault.usage.lock();
+        let usage = usage.entry(self.repository.clone()).or_default();
+        usage.reserved = usage.reserved.saturating_sub(self.bytes);
+        if self.spent {
+            usage.bytes = usage.bytes.saturating_add(self.bytes);
+        }
+    }
+}
+
+impl Vault {
+    /// Opens the vault on a disk with its index and signing key, and logs the start.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        index: Arc<Index>,
+        key: SigningKey,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, VaultError> {
+        let state = RwLock::new(State::default());
+        index.settings(&mut |_, entry| state.write().apply(&entry.event))?;
+        let ledger = Ledger::open(
+            Arc::clone(&disk),
+            Arc::clone(&index),
+            key,
+            &|entry, time| {
+                // Settings are entries themselves, so what is replayed changes them on the way.
+                state.write().apply(&entry.event);
+                match entry.chain() {
+                    Some((repository, _)) => state.read().hold_minimum(repository, time),
+                    None => 0,
+                }
+            },
+        )?;
+        let guarded = GuardedClock::start(ledger.time(), clock.now());
+        let mut usage = HashMap::new();
+        for repository in state.read().repositories.keys() {
+            let bytes = index.chain(repository)?.bytes;
+            usage.insert(repository.clone(), Usage { bytes, reserved: 0 });
+        }
+        let vault = Self {
+            disk,
+            index,
+            clock,
+            entropy,
+            guarded,
+            ledger: Mutex::new(ledger),
+            state,
+            usage: Mutex::new(usage),
+            provisional: Mutex::default(),
+            queue: Mutex::default(),
+            turn: Condvar::new(),
+            failure: Mutex::default(),
+            sets_immutable: false,
+        };
+        let software = concat!("outlast-vault ", env!("CARGO_PKG_VERSION")).to_owned();
+        vault.commit(vec![Event::Start(Start { software })])?;
+        Ok(vault)
+    }
+
+    /// The same vault, which sets the file system's immutable flag on what it keeps, where it has the
+    /// right. Such files cannot be removed, by root either, before the flag is taken off.
+    #[must_use]
+    pub fn with_immutable_objects(self) -> Self {
+        Self {
+            sets_immutable: true,
+            ..self
+        }
+    }
+
+    /// The vault's identity, by which its receipts are verified.
+    pub fn identity(&self) -> VerifierKey {
+        self.ledger.lock().key().verifier()
+    }
+
+    /// The vault's time, seconds since 1970.
+    pub fn time(&self) -> u64 {
+        self.guarded.time(self.clock.now())
+    }
+
+    /// Adds a repository, or changes what holds for what comes from now on.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub fn set_repository(
+        &self,
+        repository: &RepositoryName,
+        settings: Settings,
+    ) -> Result<(), VaultError> {
+        let repository = repository.clone();
+        let added = RepositoryAdded {
+            repository,
+            settings,
+        };
+        self.commit(vec![Event::Repository(added)]).map(drop)
+    }
+
+    /// Makes a token. Its secret exists in the answer only.
+    ///
+    /// # Errors
+    /// [`VaultError::NoRepository`]; those of randomness and of the ledger.
+    pub fn add_token(
+        &self,
+        repository: &RepositoryName,
+        scopes: &[Scope],
+        label: &str,
+    ) -> Result<Credentials, VaultError> {
+        self.settings(repository)?;
+        let (mut id, mut secret) = ([0; 8], [0; SECRET_BYTES]);
+        self.entropy.fill(&mut id).map_err(VaultError::Disk)?;
+        self.entropy.fill(&mut secret).map_err(VaultError::Disk)?;
+        let token = TokenId::from_bytes(id);
+        let secret = Id::from_bytes(secret).to_hex();
+        let added = TokenAdded {
+            token,
+            repository: repository.clone(),
+            scopes: scopes.to_vec(),
+            secret_hash: IdText(hash(secret.as_bytes())),
+            label: label.chars().take(100).collect(),
+            put_bytes_daily: 0,
+            requests_per_minute: 0,
+        };
+        self.commit(vec![Event::Token(added)])?;
+        Ok(Credentials { token, secret })
+    }
+
+    /// Revokes a token, for ever.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub fn revoke_token(&self, token: TokenId) -> Result<(), VaultError> {
+        self.commit(vec![Event::Revoke(Revoke { token })]).map(drop)
+    }
+
+    /// Checks a token's id and secret.
+    ///
+    /// # Errors
+    /// [`VaultError::Unauthorised`], the same for whatever is wrong.
+    pub fn authenticate(&self, token: &str, secret: &str) -> Result<Caller, VaultError> {
+        let token: TokenId = token.parse().map_err(|_| VaultError::Unauthorised)?;
+        let state = self.state.read();
+        let (added, revoked) = state.tokens.get(&token).ok_or(VaultError::Unauthorised)?;
+        // Hashes of what was sent tell a guesser nothing about how close the guess was.
+        if *revoked || hash(secret.as_bytes()) != added.secret_hash.0 {
+            return Err(VaultError::Unauthorised);
+        }
+        Ok(Caller {
+            token,
+            repository: added.repository.clone(),
+            scopes: added.scopes.clone(),
+        })
+    }
+
+    /// What holds for a repository.
+    ///
+    /// # Errors
+    /// [`VaultError::NoRepository`].
+    pub fn settings(&self, repository: &RepositoryName) -> Result<Settings, VaultError> {
+        let state = self.state.read();
+        let found = state.repositories.get(repository).cloned();
+        found.ok_or_else(|| VaultError::NoRepository(repository.clone()))
+    }
+
+    /// An object, as the log has it.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn object(
+        &self,
+        repository: &RepositoryName,
+        name: &ObjectName,
+    ) -> Result<Option<Admission>, VaultError> {
+        self.index.object(repository, name)
+    }
+
+    pub(crate) fn provisional_key(
+        &self,
+        repository: &RepositoryName,
+    ) -> Option<(ObjectName, Vec<u8>)> {
+        self.provisional.lock().get(repository).cloned()
+    }
+
+    pub(crate) fn set_provisional_key(
+        &self,
+        repository: &RepositoryName,
+        name: ObjectName,
+        bytes: Vec<u8>,
+    ) {
+        self.provisional
+            .lock()
+            .insert(repository.clone(), (name, bytes));
+    }
+
+    /// Sets room aside, or says that there is none.
+    pub(crate) fn reserve(
+        &self,
+        caller: &Caller,
+        bytes: u64,
+    ) -> Result<Reservation<'_>, VaultError> {
+        let quota = self.settings(caller.repository())?.quota_bytes;
+        let free = self.disk.space().map_err(VaultError::Disk)?.free;
+        let mut usages = self.usage.lock();
+        let on_the_way: u64 = usages.values().map(|usage| usage.reserved).sum();
+        let needed = on_the_way
+            .saturating_add(bytes)
+            .saturating_add(RESERVE_BYTES);
+        if free < needed {
+            return Err(VaultError::Full("the vault's disk is full"));
+        }
+        let usage = usages.entry(caller.repository().clone()).or_default();
+        let after = usage
+            .bytes
+            .saturating_add(usage.reserved)
+            .saturating_add(bytes);
+        if after > quota {
+            return Err(VaultError::Full("the repository's quota is used up"));
+        }
+        usage.reserved += bytes;
+        Ok(Reservation {
+            vault: self,
+            repository: caller.repository().clone(),
+            bytes,
+            spent: false,
+        })
+    }
+
+    /// Puts events into the log; gives their positions once they are durable. Whoever comes first
+    /// writes for all who wait, so that many uploads share one sync.
+    ///
+    /// # Errors
+    /// [`VaultError::ReadOnly`] if the ledger failed, now or before.
+    pub(crate) fn commit(&self, events: Vec<Event>) -> Result<Vec<u64>, VaultError> {
+        let mut queue = self.queue.lock();
+        let ticket = queue.next;
+        queue.next += 1;
+        queue.waiting.push((ticket, events));
+        loop {
+            if let Some(outcome) = queue.done.remove(&ticket) {
+                return outcome.map_err(VaultError::ReadOnly);
+            }
+            if queue.busy {
+                self.turn.wait(&mut queue);
+                continue;
+            }
+            queue.busy = true;
+            let mut count = 0;
+            let fits = |events: &[Event], count: &mut usize| {
+                *count += events.len();
+                *count <= BATCH_ENTRIES_MAX || *count == events.len()
+            };
+            let taken = queue
+                .waiting
+                .iter()
+                .take_while(|(_, events)| fits(events, &mut count))
+                .count();
+            let batch: Vec<_> = queue.waiting.drain(..taken).collect();
+            let outcomes = parking_lot::MutexGuard::unlocked(&mut queue, || self.write(batch));
+            queue.busy = false;
+            queue.done.extend(outcomes);
+            self.turn.notify_all();
+        }
+    }
+
+    /// Writes one batch. After a failure the vault is read-only.
+    fn write(&self, batch: Vec<(u64, Vec<Event>)>) -> Vec<(u64, Result<Vec<u64>, String>)> {
+        let tickets: Vec<u64> = batch.iter().map(|(ticket, _)| *ticket).collect();
+        let mut failure = self.failure.lock();
+        let outcome = match &*failure {
+            Some(reason) => Err(reason.clone()),
+            None => self.write_batch(batch).map_err(|error| match error {
+                VaultError::ReadOnly(reason) => reason,
+                other => other.to_string(),
+            }),
+        };
+        match outcome {
+            Ok(positions) => tickets
+                .into_iter()
+                .zip(positions)
+                .map(|(ticket, positions)| (ticket, Ok(positions)))
+                .collect(),
+            Err(reason) => {
+                failure.get_or_insert_with(|| reason.clone());
+                let refused = |ticket| (ticket, Err(reason.clone()));
+                tickets.into_iter().map(refused).collect()
+            }
+        }
+    }
+
+    fn write_batch(&self, batch: Vec<(u64, Vec<Event>)>) -> Result<Vec<Vec<u64>>, VaultError> {
+        let mut ledger = self.ledger.lock();
+        let now = self.clock.now();
+        // Time in the log never decreases, whatever the clocks do.
+        let time = self.guarded.time(now).max(ledger.time());
+        let mut heads: HashMap<RepositoryName, Id> = HashMap::new();
+        let mut known: HashMap<(RepositoryName, ObjectName), u64> = HashMap::new();
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut positions = Vec::new();
+        for (_, events) in batch {
+            let mut of_these = Vec::new();
+            for mut event in events {
+                let position = ledger.size() + entries.len() as u64;
+                if let Event::Admit(admit) = &event {
+                    let kind = admit.object_kind().unwrap_or(ObjectKind::Pack);
+                    let name = ObjectName::new(kind, admit.id.0);
+                    let key = (admit.repository.clone(), name);
+                    let before = match known.get(&key) {
+                        Some(position) => Some(*position),
+                        None => self.object(&key.0, &name)?.map(|found| found.position),
+                    };
+                    if let Some(before) = before {
+                        // Two uploads of the same object at the same time are one.
+                        of_these.push(before);
+                        continue;
+                    }
+                    known.insert(key, position);
+                }
+                self.link_to_chain(&mut event, &mut heads)?;
+                let mut nonce = [0; 16];
+                self.entropy.fill(&mut nonce).map_err(VaultError::Disk)?;
+                let entry = Entry::new(time, now.clock, nonce, event);
+                if let Some((repository, _)) = entry.chain() {
+                    heads.insert(repository.clone(), Id::from_bytes(*entry.leaf().as_bytes()));
+                }
+                entries.push(entry);
+                of_these.push(position);
+            }
+            positions.push(of_these);
+        }
+        if !entries.is_empty() {
+            ledger.append(entries, &|entry, time| {
+                self.state.write().apply(&entry.event);
+                match entry.chain() {
+                    Some((repository, _)) => self.state.read().hold_minimum(repository, time),
+                    None => 0,
+                }
+            })?;
+        }
+        Ok(positions)
+    }
+
+    fn link_to_chain(
+        &self,
+        event: &mut Event,
+        heads: &mut HashMap<RepositoryName, Id>,
+    ) -> Result<(), VaultError> {
+        let (repository, previous) = match event {
+            Event::Admit(admit) => (&admit.repository, &mut admit.previous),
+            Event::Seal(seal) => (&seal.repository, &mut seal.previous),
+            Event::Hold(hold) => (&hold.repository, &mut hold.previous),
+            _ => return Ok(()),
+        };
+        previous.0 = match heads.get(repository) {
+            Some(head) => *head,
+            None => self.index.chain(repository)?.head,
+        };
+        Ok(())
+    }
+}

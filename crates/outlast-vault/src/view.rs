@@ -1,0 +1,186 @@
+//! Reading: what a token may see, now or as it was.
+//!
+//! Objects are only ever added, and each has a position in the log. So a repository as it was at a
+//! position is simply what came before it: whatever was planted later is not there.
+
+use std::io::Read;
+
+use outlast_custody::{RepositoryName, Scope};
+use outlast_log::{EntryBundle, Tile, decode_bundle, encode_bundle_entry};
+use outlast_object::{ObjectKind, ObjectName};
+
+use crate::VaultError;
+use crate::accept::object_path;
+use crate::index::Admission;
+use crate::vault::{Caller, Vault};
+
+const HASH_BYTES: usize = 32;
+
+/// The first `count` entries of a bundle, if it has so many.
+fn first_entries(bundle: &[u8], count: usize) -> Option<Vec<u8>> {
+    let entries = decode_bundle(bundle).ok()?;
+    let mut bytes = Vec::new();
+    for entry in entries.get(..count)? {
+        encode_bundle_entry(&mut bytes, entry).ok()?;
+    }
+    Some(bytes)
+}
+
+/// A repository as it is now, or as it was when the log had so many entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    repository: RepositoryName,
+    before: u64,
+    reads_packs: bool,
+}
+
+impl View {
+    /// The repository.
+    pub fn repository(&self) -> &RepositoryName {
+        &self.repository
+    }
+
+    /// Entries of the log that the view has.
+    pub fn before(&self) -> u64 {
+        self.before
+    }
+}
+
+impl Vault {
+    /// The repository as it is now.
+    ///
+    /// # Errors
+    /// [`VaultError::Forbidden`] if the token may read nothing.
+    pub fn view(&self, caller: &Caller) -> Result<View, VaultError> {
+        self.view_before(caller, u64::MAX)
+    }
+
+    /// The repository as it was when the log had `before` entries.
+    ///
+    /// # Errors
+    /// [`VaultError::Forbidden`] if the token may read nothing.
+    pub fn view_before(&self, caller: &Caller, before: u64) -> Result<View, VaultError> {
+        let reads_all = caller.may(Scope::Restore) || caller.may(Scope::Pull);
+        if !reads_all && !caller.may(Scope::Append) && !caller.may(Scope::Enrol) {
+            return Err(VaultError::Forbidden("this token reads nothing"));
+        }
+        Ok(View {
+            repository: caller.repository().clone(),
+            before,
+            reads_packs: reads_all,
+        })
+    }
+
+    /// The repository as it was at a time, seconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Vault::view_before`]; those of the index.
+    pub fn view_at(&self, caller: &Caller, time: u64) -> Result<View, VaultError> {
+        self.view_before(caller, self.index.position_at(time)?)
+    }
+
+    /// The object, if the view has it.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`].
+    pub fn look(&self, view: &View, name: &ObjectName) -> Result<Admission, VaultError> {
+        let found = self.object(&view.repository, name)?;
+        found
+            .filter(|admission| admission.position < view.before)
+            .ok_or(VaultError::NotFound(*name))
+    }
+
+    /// The objects of a kind that the view has, ascending by id, until `visit` returns false.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn list(
+        &self,
+        view: &View,
+        kind: ObjectKind,
+        visit: &mut dyn FnMut(ObjectName, Admission) -> bool,
+    ) -> Result<(), VaultError> {
+        self.index
+            .list(&view.repository, kind, &mut |name, admission| {
+                admission.position >= view.before || visit(name, admission)
+            })
+    }
+
+    /// A file of the log in its tiled layout: `checkpoint`, a tile or a bundle of entries; none if
+    /// there is no such file. Bundles name repositories and objects, so they are for tokens that
+    /// may pull.
+    ///
+    /// # Errors
+    /// [`VaultError::Forbidden`] for a bundle without such a token; [`VaultError::Journal`] if the
+    /// file should be there and cannot be read.
+    pub fn log_file(
+        &self,
+        caller: Option<&Caller>,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, VaultError> {
+        let ledger = self.ledger.lock();
+        if path == "checkpoint" {
+            return Ok(Some(ledger.checkpoint().to_vec()));
+        }
+        if let Some(tile) = Tile::parse(path) {
+            let bytes = ledger.tile(&tile)?;
+            return Ok(bytes.and_then(|bytes| {
+                bytes
+                    .get(..usize::from(tile.width) * HASH_BYTES)
+                    .map(<[u8]>::to_vec)
+            }));
+        }
+        let Some(bundle) = EntryBundle::parse(path) else {
+            return Ok(None);
+        };
+        if !caller.is_some_and(|caller| caller.may(Scope::Pull)) {
+            return Err(VaultError::Forbidden("only a pull token reads log entries"));
+        }
+        let bytes = ledger.bundle(bundle.index)?;
+        Ok(bytes.and_then(|bytes| first_entries(&bytes, usize::from(bundle.width))))
+    }
+
+    fn check_read(&self, view: &View, name: &ObjectName) -> Result<Admission, VaultError> {
+        let admission = self.look(view, name)?;
+        if name.kind() == ObjectKind::Pack && !view.reads_packs {
+            return Err(VaultError::Forbidden(
+                "an append token does not read packs; use a restore token",
+            ));
+        }
+        Ok(admission)
+    }
+
+    /// The whole object, and its size.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::Forbidden`]; [`VaultError::Disk`] where the object was
+    /// lost or cut on the disk.
+    pub fn read(
+        &self,
+        view: &View,
+        name: &ObjectName,
+    ) -> Result<(Box<dyn Read + Send>, u64), VaultError> {
+        let admission = self.check_read(view, name)?;
+        let path = object_path(&view.repository, name);
+        let reader = self.disk.open(&path).map_err(VaultError::Disk)?;
+        Ok((reader, admission.size))
+    }
+
+    /// At most `length` bytes of the object from `offset` on.
+    ///
+    /// # Errors
+    /// As [`Vault::read`].
+    pub fn read_range(
+        &self,
+        view: &View,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, VaultError> {
+        self.check_read(view, name)?;
+        let path = object_path(&view.repository, name);
+        self.disk
+            .read_range(&path, offset, length)
+            .map_err(VaultError::Disk)
+    }
+}
