@@ -13,6 +13,7 @@ mod mutate;
 mod names;
 #[path = "../../crates/outlast-cli/src/parse.rs"]
 mod parse;
+mod requests;
 mod sealed;
 mod seeds;
 mod typed;
@@ -22,6 +23,7 @@ pub use documents::{config, index, key_file, lock, snapshot, tree};
 pub use limits::{blob, pack_header, shape, zstd};
 pub use mutate::{Mutator, Random};
 pub use names::{go_name, go_time, object_name, polynomial};
+pub use requests::request;
 pub use sealed::{envelope, unpacked};
 pub use seeds::seeds;
 pub use typed::{argument, keep_text, location, pattern, rest_listing};
@@ -53,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     target("pack_header", pack_header),
     target("pattern", pattern),
     target("polynomial", polynomial),
+    target("request", request),
     target("rest_listing", rest_listing),
     target("shape", shape),
     target("snapshot", snapshot),

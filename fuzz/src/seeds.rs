@@ -90,6 +90,11 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             "!keep\nkeep/below",
             "**/a/**/b/**\na/a/a/b/b/b/a",
         ]),
+        "request" => texts(&[
+            "/ana/data/ID\nbytes=10-99\nBasic YW5hOnNlY3JldA==",
+            "/a%20b/../%2e%2e%2f//\nbytes=-5\nBasic Og==",
+            "/\nbytes=7-\n",
+        ]),
         "rest_listing" => texts(&[
             r#"[{"name":"ID","size":12},{"name":"x"}]"#,
             r#"["ID","other"]"#,

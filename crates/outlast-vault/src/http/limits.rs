@@ -48,7 +48,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            // Half of the files that most systems let a process open.
+            connections: 512,
             connections_of_peer: 64,
             threads: 128,
             waiting: 512,

@@ -1,6 +1,6 @@
 //! More of everything than there is room for.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use outlast_vault::http::{Limits, Refusal};
 
@@ -73,59 +73,4 @@ fn requests_that_find_no_thread_and_no_room_to_wait_are_told_so() {
     assert!(answers[0].starts_with("http/1.1 200 "), "{answers:?}");
     assert!(answers[1].starts_with("http/1.1 503 "), "{answers:?}");
     assert!(answers[1].contains("retry-after: "), "{answers:?}");
-}
-
-/// Memory in use by this process, in bytes.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size() as u64
-}
-
-#[test]
-fn a_hundred_uploads_at_once_take_little_memory() {
-    const PEERS: usize = 100;
-    const MEBIBYTE: usize = 1024 * 1024;
-    let server = start(Limits {
-        connections_of_peer: PEERS as u32,
-        ..limits()
-    });
-    let before = memory();
-    let block = vec![5; MEBIBYTE];
-    let head = format!("POST /wait-size HTTP/1.1\r\nHost: x\r\nContent-Length: {MEBIBYTE}\r\n\r\n");
-    let most = std::thread::scope(|scope| {
-        let peers: Vec<_> = (0..PEERS)
-            .map(|_| {
-                let mut stream = server.connect();
-                let (head, block) = (&head, &block);
-                scope.spawn(move || {
-                    stream.write_all(head.as_bytes()).unwrap();
-                    stream.write_all(block).unwrap();
-                    let mut answer = String::new();
-                    let _ = stream.set_nonblocking(false);
-                    let mut one = [0; 1];
-                    while !answer.ends_with("Some(1048576)") {
-                        stream.read_exact(&mut one).unwrap();
-                        answer.push(char::from(one[0]));
-                    }
-                    assert!(answer.contains("1048576 of"), "{answer}");
-                })
-            })
-            .collect();
-        let mut most = memory();
-        for _ in 0..PEERS {
-            server.await_seen(&Seen::Waits);
-            most = most.max(memory());
-            server.go_on.send(()).unwrap();
-        }
-        for peer in peers {
-            peer.join().unwrap();
-            most = most.max(memory());
-        }
-        most
-    });
-    let grown = most.saturating_sub(before);
-    println!("memory grew by {} KiB", grown / 1024);
-    // All bodies together are 100 MiB. Other tests of this process may run beside this one.
-    assert!(grown < 60 * MEBIBYTE as u64, "{grown} bytes");
 }

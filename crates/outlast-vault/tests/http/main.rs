@@ -4,6 +4,7 @@
 
 mod load;
 mod requests;
+mod restic;
 mod slow;
 mod stopping;
 mod support;
