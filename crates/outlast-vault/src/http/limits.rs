@@ -73,7 +73,8 @@ pub struct Pace {
     pub grace: Duration,
     /// After that, waiting must have been worth so many bytes a second on average; at least 1.
     pub bytes_per_second: u64,
-    /// The longest wait for any one byte, however fast the others were.
+    /// The longest wait for more of a request, or for a piece of [`PIECE_BYTES`] of an answer to be taken, however
+    /// fast the others were.
     pub stall: Duration,
 }
 
