@@ -57,7 +57,7 @@ fn folder_of(path: &str) -> &str {
 }
 
 impl Vault {
-    /// Takes an object of `length` bytes from `body`. On return it is durable and in the log.
+    /// Takes an object from `body`, of `length` bytes where the client said how many. On return it is durable and in the log.
     ///
     /// Read from top to bottom; each step says what a crash right after it leaves behind.
     ///
@@ -68,21 +68,13 @@ impl Vault {
         &self,
         caller: &Caller,
         name: &ObjectName,
-        length: u64,
+        length: Option<u64>,
         body: &mut dyn Read,
     ) -> Result<Accepted, VaultError> {
         let kind = name.kind();
         self.check_put(caller, kind)?;
         let max = accepted_bytes_max(kind);
-        if length > max || length == 0 {
-            return Err(ShapeError::Size {
-                kind,
-                bytes: length,
-                min: 1,
-                max,
-            }
-            .into());
-        }
+        check_size(kind, length.unwrap_or(1))?;
         if kind == ObjectKind::Key {
             return self.accept_provisionally(caller, name, length, body);
         }
@@ -91,7 +83,8 @@ impl Vault {
         }
 
         // Room is set aside before the first byte is read, and given back on every way out.
-        let reservation = self.reserve(caller, length)?;
+        // Where nobody said how much will come, room for the most that is taken is needed.
+        let reservation = self.reserve(caller, length.unwrap_or(max))?;
         let mut events = Vec::new();
         if kind == ObjectKind::Config {
             // The key that came before becomes an object together with its config.
@@ -99,13 +92,20 @@ impl Vault {
             let (key_name, bytes) = key.ok_or(VaultError::Forbidden(
                 "a config comes after its key: run init again",
             ))?;
-            events.push(self.keep(caller, &key_name, bytes.len() as u64, &mut bytes.as_slice())?);
+            let length = Some(bytes.len() as u64);
+            events.push(self.keep(caller, &key_name, length, &mut bytes.as_slice())?);
         }
         events.push(self.keep(caller, name, length, body)?);
 
+        let size = |event: &Event| match event {
+            Event::Admit(admit) => admit.size,
+            _ => 0,
+        };
+        let kept = events.iter().map(size).sum();
+
         // The object is kept; only when the log says so as well is it acknowledged.
         let positions = self.commit(events)?;
-        reservation.spend();
+        reservation.spend(kept);
         if self.sets_immutable {
             // Not even root changes or removes the file by mistake then. Without the right to set the
             // flag nothing is lost.
@@ -120,13 +120,13 @@ impl Vault {
         &self,
         caller: &Caller,
         name: &ObjectName,
-        length: u64,
+        length: Option<u64>,
         body: &mut dyn Read,
     ) -> Result<Event, VaultError> {
         let repository = caller.repository();
         // A crash leaves an unnamed file, which the file system frees by itself.
         let mut file = self.disk.create_unnamed().map_err(VaultError::Disk)?;
-        let hash = copy_checked(name, length, body, &mut *file)?;
+        let (hash, size) = copy_checked(name, length, body, &mut *file)?;
 
         // The bytes are durable before anything leads to them. After a failed sync the file is
         // given up, never synced again.
@@ -139,7 +139,7 @@ impl Vault {
             .make_directories(folder_of(&path))
             .map_err(VaultError::Disk)?;
         if file.link(&path).map_err(VaultError::Disk)? == Linked::Existed {
-            self.check_same(name, &path, &hash, length)?;
+            self.check_same(name, &path, &hash, size)?;
         }
         self.disk
             .sync_directory(folder_of(&path))
@@ -149,7 +149,7 @@ impl Vault {
             token: caller.token(),
             kind: name.kind().folder().to_owned(),
             id: IdText(hash),
-            size: length,
+            size,
             previous: IdText(Id::from_bytes([0; Id::LEN])),
         }))
     }
@@ -159,7 +159,7 @@ impl Vault {
         &self,
         caller: &Caller,
         name: &ObjectName,
-        length: u64,
+        length: Option<u64>,
         body: &mut dyn Read,
     ) -> Result<Option<u64>, VaultError> {
         let Some(known) = self.object(caller.repository(), name)? else {
@@ -170,7 +170,8 @@ impl Vault {
             // What was lost on the disk is put back by whoever has it.
             return Ok(None);
         }
-        if length == known.size && drain_and_hash(body, length)? == known.hash {
+        let fits = length.is_none_or(|length| length == known.size);
+        if fits && drain_and_hash(body, known.size.saturating_add(1))? == known.hash {
             Ok(Some(known.position))
         } else {
             Err(VaultError::OtherBytes(*name))
@@ -183,7 +184,7 @@ impl Vault {
         &self,
         caller: &Caller,
         name: &ObjectName,
-        length: u64,
+        length: Option<u64>,
         body: &mut dyn Read,
     ) -> Result<Accepted, VaultError> {
         let mut bytes = Vec::new();
@@ -232,22 +233,39 @@ fn broken_off() -> VaultError {
     VaultError::Upload(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Reads exactly `length` bytes, or as many as there are, and hashes them.
+fn check_size(kind: ObjectKind, bytes: u64) -> Result<(), VaultError> {
+    let (min, max) = (1, accepted_bytes_max(kind));
+    if (min..=max).contains(&bytes) {
+        return Ok(());
+    }
+    Err(ShapeError::Size {
+        kind,
+        bytes,
+        min,
+        max,
+    }
+    .into())
+}
+
+/// Reads `length` bytes, or as many as there are, and hashes them.
 fn drain_and_hash(body: &mut dyn Read, length: u64) -> Result<Id, VaultError> {
     let mut reader = HashingReader::new(body.take(length));
     io::copy(&mut reader, &mut io::sink()).map_err(VaultError::Upload)?;
     Ok(reader.finish().0)
 }
 
-/// Copies the body into the file while hashing, and checks hash, length and shape.
+/// Copies the body into the file while hashing, and checks hash, length and shape. Gives the hash
+/// and how many bytes there were.
 fn copy_checked(
     name: &ObjectName,
-    length: u64,
+    length: Option<u64>,
     body: &mut dyn Read,
     file: &mut dyn Write,
-) -> Result<Id, VaultError> {
+) -> Result<(Id, u64), VaultError> {
     let kind = name.kind();
-    let mut reader = HashingReader::new(body.take(length));
+    // One byte more than is taken shows that there was too much.
+    let most = length.unwrap_or(accepted_bytes_max(kind) + 1);
+    let mut reader = HashingReader::new(body.take(most));
     let mut block = vec![0; BLOCK_BYTES];
     let mut small = Vec::new();
     let mut trailer = Vec::new();
@@ -260,23 +278,24 @@ fn copy_checked(
         };
         let bytes = &block[..count];
         file.write_all(bytes).map_err(VaultError::Disk)?;
-        if length <= LOOKED_AT_BYTES_MAX {
+        if reader.bytes_read() <= LOOKED_AT_BYTES_MAX {
             small.extend_from_slice(bytes);
         }
         trailer.extend_from_slice(&bytes[count.saturating_sub(TRAILER_BYTES)..]);
         trailer.drain(..trailer.len().saturating_sub(TRAILER_BYTES));
     }
     let (found, bytes) = reader.finish();
-    if bytes != length {
+    if length.is_some_and(|length| length != bytes) {
         return Err(broken_off());
     }
+    check_size(kind, bytes)?;
     if kind != ObjectKind::Config && found != name.id() {
         return Err(ShapeError::Hash { name: *name, found }.into());
     }
-    if length <= LOOKED_AT_BYTES_MAX {
+    if bytes <= LOOKED_AT_BYTES_MAX {
         check_shape(name, &small)?;
     } else if kind == ObjectKind::Pack {
-        outlast_object::check_pack_trailer(&trailer, length)?;
+        outlast_object::check_pack_trailer(&trailer, bytes)?;
     }
-    Ok(found)
+    Ok((found, bytes))
 }

@@ -11,6 +11,7 @@ pub mod http;
 
 mod accept;
 mod error;
+mod face;
 mod index;
 mod journal;
 mod ledger;
@@ -21,6 +22,7 @@ mod world;
 
 pub use accept::{Accepted, accepted_bytes_max, object_path};
 pub use error::VaultError;
+pub use face::Face;
 pub use index::{Admission, Chain, Index};
 pub use vault::{Caller, Credentials, Vault};
 pub use view::View;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use outlast_custody::{
-    Event, Hold, IdText, LIST_OBJECTS_MAX, ObjectList, Receipt, RepositoryName, Scope, Seal,
+    Entry, Event, Hold, IdText, LIST_OBJECTS_MAX, ObjectList, Receipt, RepositoryName, Scope, Seal,
 };
 use outlast_log::OfflineProof;
 use outlast_object::{Id, ObjectKind, ObjectName};
@@ -102,6 +102,19 @@ impl Vault {
         self.disk.sync_directory(&folder).map_err(VaultError::Disk)
     }
 
+    /// The seals of a repository, each with the index of its entry, in order.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn seals(&self, repository: &RepositoryName) -> Result<Vec<(u64, Seal)>, VaultError> {
+        let entries = self.index.seals(repository)?.into_iter();
+        let seal = |(index, entry): (u64, Entry)| match entry.event {
+            Event::Seal(seal) => Some((index, seal)),
+            _ => None,
+        };
+        Ok(entries.filter_map(seal).collect())
+    }
+
     /// The list that a seal covers, checked against the seal.
     ///
     /// # Errors
@@ -157,6 +170,20 @@ impl Vault {
         self.commit_one(Event::Seal(seal))
     }
 
+    /// Seals everything for a snapshot that has no seal yet, as long as no exact seal was ever made in
+    /// the repository.
+    ///
+    /// # Errors
+    /// As [`Vault::seal_everything`].
+    pub fn seal_unless_sealed(&self, caller: &Caller, snapshot: Id) -> Result<(), VaultError> {
+        let seals = self.seals(caller.repository())?;
+        let suffices = |seal: &Seal| seal.list.is_some() || seal.snapshot.0 == snapshot;
+        if !seals.iter().any(|(_, seal)| suffices(seal)) {
+            self.seal_everything(caller, snapshot)?;
+        }
+        Ok(())
+    }
+
     /// Extends a seal's hold. Only the operator does that, on the machine itself.
     ///
     /// # Errors
@@ -196,12 +223,9 @@ impl Vault {
         repository: &RepositoryName,
         seal: u64,
     ) -> Result<Option<u64>, VaultError> {
-        let seals = self.index.seals(repository)?;
-        let made = seals.iter().find_map(|(index, entry)| match &entry.event {
-            Event::Seal(made) if *index == seal => Some(made.until),
-            _ => None,
-        });
-        let Some(mut until) = made else {
+        let seals = self.seals(repository)?;
+        let made = seals.iter().find(|(index, _)| *index == seal);
+        let Some(mut until) = made.map(|(_, made)| made.until) else {
             return Ok(None);
         };
         self.index.settings(&mut |_, entry| {

@@ -134,13 +134,13 @@ pub(crate) struct Reservation<'a> {
     vault: &'a Vault,
     repository: RepositoryName,
     bytes: u64,
-    spent: bool,
+    kept: u64,
 }
 
 impl Reservation<'_> {
-    /// The bytes are kept now.
-    pub(crate) fn spend(mut self) {
-        self.spent = true;
+    /// So many bytes are kept now.
+    pub(crate) fn spend(mut self, bytes: u64) {
+        self.kept = bytes;
     }
 }
 
@@ -149,9 +149,7 @@ impl Drop for Reservation<'_> {
         let mut usage = self.vault.usage.lock();
         let usage = usage.entry(self.repository.clone()).or_default();
         usage.reserved = usage.reserved.saturating_sub(self.bytes);
-        if self.spent {
-            usage.bytes = usage.bytes.saturating_add(self.bytes);
-        }
+        usage.bytes = usage.bytes.saturating_add(self.kept);
     }
 }
 
@@ -370,7 +368,7 @@ impl Vault {
             vault: self,
             repository: caller.repository().clone(),
             bytes,
-            spent: false,
+            kept: 0,
         })
     }
 

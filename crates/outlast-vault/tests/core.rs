@@ -104,8 +104,15 @@ fn nothing_is_replaced_and_nothing_false_is_taken() {
     ));
     // A body that ends early, and one that goes on after what it declared.
     let name = ObjectName::pack(hash(&pack(3, 1000)));
-    let short = vault.accept(&caller, &name, 1000, &mut &pack(3, 1000)[..999]);
+    let short = vault.accept(&caller, &name, Some(1000), &mut &pack(3, 1000)[..999]);
     assert!(matches!(short, Err(VaultError::Upload(_))), "{short:?}");
+    // Without a declared length the hash alone tells that something is missing, and the limit bounds
+    // what never ends.
+    let short = vault.accept(&caller, &name, None, &mut &pack(3, 1000)[..999]);
+    assert!(matches!(short, Err(VaultError::Shape(_))), "{short:?}");
+    let index = ObjectName::new(ObjectKind::Snapshot, hash(b"endless"));
+    let endless = vault.accept(&caller, &index, None, &mut std::io::repeat(7));
+    assert!(matches!(endless, Err(VaultError::Shape(_))), "{endless:?}");
     assert!(vault.object(&repository(), &name).unwrap().is_none());
     let path = folder.path().join(object_path(&repository(), &name));
     assert!(!path.exists());
