@@ -13,11 +13,16 @@ mod conformance;
 mod incoming;
 mod path;
 mod real;
+mod simulated;
 
 use std::io::{self, Read, Write};
 
 pub use path::{MAX_PART_BYTES, MAX_PATH_BYTES};
 pub use real::{INCOMING, RealDisk};
+pub use simulated::{
+    Fault, FaultPlan, Operation, OperationKind, PowerLost, SECTOR_BYTES, SEED_DURABLE_ONLY,
+    SEED_EVERYTHING, SimulatedDisk,
+};
 
 /// Free and total space of the file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
