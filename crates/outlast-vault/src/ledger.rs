@@ -478,8 +478,11 @@ impl Ledger {
         Ok(opened.map_err(damaged)?.checkpoint().clone())
     }
 
-    /// Applies every whole batch that the index does not have yet.
+    /// Applies every acknowledged batch that the index does not have yet, and cuts off the one that may
+    /// follow.
     fn replay(&mut self, applying: Applying<'_>) -> Result<(), VaultError> {
+        // Names of segments that are seen must be durable before anything is appended to them.
+        self.disk.sync_directory("ledger/journal").map_err(failed)?;
         let segments = self.segments()?;
         let acknowledged = self.acknowledged()?;
         let lost = || damaged("entries are missing that were acknowledged");
@@ -493,8 +496,16 @@ impl Ledger {
             let mut end = start;
             let mut reader = Reader::new(&bytes, start);
             while let Some(batch) = reader.next_batch()? {
-                end = batch.end;
                 let entries = self.size() + batch.entries.len() as u64;
+                if entries > acknowledged {
+                    // Its sync or the publishing failed, so nobody was told of it, and what is seen
+                    // of it may be in memory only. Any other batch after it was told of.
+                    if reader.next_batch()?.is_some() {
+                        return Err(damaged("log/checkpoint is older than the journal"));
+                    }
+                    break;
+                }
+                end = batch.end;
                 let state = self.verify(&batch.checkpoint)?;
                 let after = Applied {
                     entries,
@@ -522,9 +533,12 @@ impl Ledger {
                 if self.size() < acknowledged {
                     return Err(lost());
                 }
-                // A torn batch: it was never acknowledged.
+                // A torn or unacknowledged batch. The rest goes into a new file, since after a failed
+                // sync the system may count pages of the old one as written that are not.
+                let kept = usize::try_from(end).unwrap_or(usize::MAX);
+                let kept = bytes.get(..kept).unwrap_or_default();
                 self.disk
-                    .truncate(&segment_path(segment), end)
+                    .replace(&segment_path(segment), kept)
                     .map_err(failed)?;
             }
             if is_last || segment == self.size() {
@@ -538,7 +552,8 @@ impl Ledger {
         if self.size() < acknowledged {
             return Err(lost());
         }
-        if self.size() > acknowledged {
+        if acknowledged > 0 {
+            // It may be seen without being durable, if publishing it failed; from now on it is shown.
             self.publish(&self.checkpoint)?;
         }
         Ok(())
