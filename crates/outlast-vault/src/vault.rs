@@ -157,7 +157,8 @@ impl Vault {
     /// Opens the vault on a disk with its index and signing key, and logs the start.
     ///
     /// # Errors
-    /// As [`Ledger::open`].
+    /// [`VaultError::Index`] if the index does not fit the log: it is to be removed, and opening
+    /// repeated. [`VaultError::Journal`] if the journal has lost something that was acknowledged.
     pub fn open(
         disk: Arc<dyn Disk>,
         index: Arc<Index>,
