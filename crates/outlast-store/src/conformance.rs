@@ -429,9 +429,9 @@ fn removal(store: &dyn Deletes, demands: Demands) -> Checked {
             done("delete again", store.delete(&name))?;
             done("write anew", store.write(&name, &bytes))?;
         } else {
-            let denied = matches!(deleted, Err(StoreError::Denied { .. }));
+            let denied = matches!(deleted, Err(StoreError::DeletesRefused { .. }));
             ensure(denied, || {
-                format!("deleting a {kind} should be denied, not {deleted:?}")
+                format!("deleting a {kind} should be refused, not {deleted:?}")
             })?;
         }
         holds(store, &name, &bytes)?;

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::clock::SystemClock;
 use crate::{
-    Deletes, Limit, Limits, LocalStore, Location, RestOptions, RestStore, Retry, RetryObserver,
-    RetryPolicy, Secret, StoreError, Throttle, Timeouts, TlsOptions,
+    Capabilities, Deletes, Limit, Limits, LocalStore, Location, RestOptions, RestStore, Restricted,
+    Retry, RetryObserver, RetryPolicy, Secret, StoreError, Throttle, Timeouts, TlsOptions,
 };
 
 /// Everything about a connection that the location does not say.
@@ -22,6 +22,8 @@ pub struct ConnectOptions {
     pub connections: Option<usize>,
     /// When a connection counts as dead.
     pub timeouts: Timeouts,
+    /// What the credentials are good for; the rest is refused here and never asked of the store.
+    pub capabilities: Capabilities,
     /// How fast bytes may go.
     pub limits: Limits,
     /// How often and how patiently to try.
@@ -64,6 +66,10 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
             };
             Arc::new(RestStore::new(location, &rest)?)
         }
+    };
+    let store: Arc<dyn Deletes> = match options.capabilities {
+        Capabilities::ALL => store,
+        capabilities => Arc::new(Restricted::new(store, capabilities)),
     };
     let mut retry = Retry::new(store, options.retry.clone()).with_clock(clock);
     if let Some(observer) = &options.retry_observer {

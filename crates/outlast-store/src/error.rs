@@ -55,6 +55,15 @@ pub enum StoreError {
         /// What the store said.
         reason: String,
     },
+    /// The store removes nothing but locks, or nothing with these credentials. Permanent; nothing
+    /// was removed.
+    #[error("{location} removes nothing: {reason}")]
+    DeletesRefused {
+        /// The store, without secrets.
+        location: String,
+        /// What the store said.
+        reason: String,
+    },
     /// No space or no quota is left. Permanent until somebody makes room.
     #[error("no space is left in {location}: {reason}")]
     Full {

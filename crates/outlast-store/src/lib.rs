@@ -5,7 +5,7 @@
 //! a `Store` or a `LockStore` cannot delete a backup.
 //!
 //! [`open`] makes a store from a [`Location`]. Adapters: [`MemoryStore`], [`LocalStore`],
-//! [`RestStore`]. Decorators: [`Retry`], [`Limit`], [`Cached`]. Every one of them passes
+//! [`RestStore`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`]. Every one of them passes
 //! [`conformance`]; [`faults`] has stores that fail on purpose, and [`testing`] a REST server in
 //! this process, for the tests of other crates.
 //!
@@ -25,6 +25,7 @@ mod clock;
 mod connect;
 mod limit;
 mod location;
+mod restricted;
 mod retry;
 
 pub mod conformance;
@@ -42,6 +43,7 @@ pub use limit::{Limit, Limits, Throttle};
 pub use local::{Layout, LocalStore, SyncObserver, SyncPoint, open_local};
 pub use location::{Location, RestLocation, Secret};
 pub use memory::{Contents, MemoryStore};
-pub use port::{Deletes, LockStore, ObjectInfo, Store};
+pub use port::{Capabilities, Deletes, LockStore, ObjectInfo, Store};
 pub use rest::{LISTING_BYTES_MAX, RestOptions, RestStore, Timeouts, TlsOptions, read_listing};
+pub use restricted::{Refused, Restricted};
 pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};

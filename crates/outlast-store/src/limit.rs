@@ -7,7 +7,7 @@ use outlast_object::{Id, ObjectKind, ObjectName};
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, SystemClock};
-use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
+use crate::{Capabilities, Deletes, LockStore, ObjectInfo, Store, StoreError};
 
 /// How fast bytes may go, in KiB a second. Zero is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -126,6 +126,10 @@ impl<S: Store> Store for Limit<S> {
 
     fn connections(&self) -> usize {
         self.inner.connections()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     fn declare_tree_packs(&self, packs: &[Id]) {

@@ -15,6 +15,65 @@ pub struct ObjectInfo {
     pub size: u64,
 }
 
+/// What a store lets its caller do, as far as that is known before anything is tried. Locks are
+/// exempt: they can always be made and removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Packs can be read. Everything else always can.
+    pub reads_packs: bool,
+    /// Objects can be added.
+    pub adds: bool,
+    /// Key files can be added to a repository that exists.
+    pub adds_keys: bool,
+    /// Objects can be removed.
+    pub removes: bool,
+}
+
+impl Capabilities {
+    /// Everything, as far as is known: what a store says that knows nothing of itself.
+    pub const ALL: Self = Self {
+        reads_packs: true,
+        adds: true,
+        adds_keys: true,
+        removes: true,
+    };
+    /// What a vault lets do whoever has a token to append with.
+    pub const APPEND: Self = Self {
+        reads_packs: false,
+        adds: true,
+        adds_keys: false,
+        removes: false,
+    };
+    /// What a vault lets do whoever has a token to make the repository with.
+    pub const ENROL: Self = Self {
+        reads_packs: false,
+        adds: true,
+        adds_keys: true,
+        removes: false,
+    };
+    /// What a vault lets do whoever has a token to restore with.
+    pub const RESTORE: Self = Self {
+        reads_packs: true,
+        adds: false,
+        adds_keys: false,
+        removes: false,
+    };
+    /// What a vault lets do whoever has a token to append and one to restore with, or a token of
+    /// both kinds.
+    pub const APPEND_AND_RESTORE: Self = Self {
+        reads_packs: true,
+        adds: true,
+        adds_keys: false,
+        removes: false,
+    };
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
 /// A place that keeps objects.
 ///
 /// Adapters do not retry; the `Retry` decorator does, for errors that
@@ -26,6 +85,12 @@ pub trait Store: Send + Sync {
     /// How many operations at a time suit this store.
     fn connections(&self) -> usize {
         2
+    }
+
+    /// What is known beforehand of what this store lets its caller do. What is said to be impossible
+    /// is not worth trying; what is said to be possible may still be refused.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
     }
 
     /// Prepares an empty store (folders, a remote repository). Existing content is left alone, and
@@ -98,6 +163,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn connections(&self) -> usize {
         (**self).connections()
+    }
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
     }
     fn prepare(&self) -> Result<(), StoreError> {
         (**self).prepare()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use outlast_object::{Id, ObjectKind, ObjectName};
 
 use crate::clock::{Clock, SystemClock};
-use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
+use crate::{Capabilities, Deletes, LockStore, ObjectInfo, Store, StoreError};
 
 /// How often, how long and how patiently to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,6 +199,10 @@ impl<S: Store> Store for Retry<S> {
 
     fn connections(&self) -> usize {
         self.inner.connections()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     fn declare_tree_packs(&self, packs: &[Id]) {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 pub use self::folder::RepositoryCache;
 pub use self::maintenance::{CACHE_AGE_MAX, CacheInfo, list_caches, remove_old_caches};
 
-use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
+use crate::{Capabilities, Deletes, LockStore, ObjectInfo, Store, StoreError};
 
 /// Larger tree packs are not fetched whole for the sake of one tree.
 pub const CACHED_PACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -62,13 +62,15 @@ impl<S: Store> Cached<S> {
         if let Some(bytes) = self.cache.get_range(name, offset, length) {
             return Ok(bytes);
         }
-        if !self.cache.can_write() || self.uncacheable.lock().contains(&id) {
+        let readable = self.inner.capabilities().reads_packs;
+        if !readable || !self.cache.can_write() || self.uncacheable.lock().contains(&id) {
             return self.inner.read_range(name, offset, length);
         }
         let whole = match self.inner.size(name)? {
             size if size > CACHED_PACK_BYTES_MAX => None,
             _ => match self.inner.read(name) {
                 Ok(bytes) => Some(bytes),
+                Err(error @ StoreError::Denied { .. }) => return Err(error),
                 Err(error) if error.is_retryable() => return Err(error),
                 // Perhaps the wanted range can be had.
                 Err(_) => None,
@@ -97,6 +99,10 @@ impl<S: Store> Store for Cached<S> {
 
     fn connections(&self) -> usize {
         self.inner.connections()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     fn declare_tree_packs(&self, packs: &[Id]) {

@@ -7,7 +7,7 @@ use outlast_object::{Id, ObjectKind, ObjectName};
 use parking_lot::Mutex;
 
 use super::plan::{Damage, Fault, FaultPlan, Operation};
-use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
+use crate::{Capabilities, Deletes, LockStore, ObjectInfo, Store, StoreError};
 
 /// One operation that was asked of a [`FaultStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,6 +268,10 @@ impl<S: Store> Store for FaultStore<S> {
 
     fn connections(&self) -> usize {
         self.inner.connections()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     fn declare_tree_packs(&self, packs: &[Id]) {

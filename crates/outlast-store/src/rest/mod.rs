@@ -149,6 +149,15 @@ impl RestStore {
             .request(&Method::DELETE, &name.to_string(), None, None)
         {
             Ok(_) => Ok(()),
+            // A vault, or a server in append-only mode: it stays so, whatever is asked.
+            Err(Failure::Status(StatusCode::FORBIDDEN, reason))
+                if name.kind() != ObjectKind::Lock =>
+            {
+                Err(StoreError::DeletesRefused {
+                    location: self.location(),
+                    reason,
+                })
+            }
             Err(failure) => match self.client.error("delete", Some(name), failure) {
                 StoreError::NotFound { .. } => Ok(()),
                 error => Err(error),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 pub use super::http::SeenRequest;
 use super::http::{Answer, read_body, read_request, send};
-use crate::{Deletes, LockStore, MemoryStore, Store, StoreError};
+use crate::{Capabilities, Deletes, LockStore, MemoryStore, Store, StoreError};
 
 /// What a server does instead of answering as it should.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,7 @@ struct State {
     seen: Mutex<Vec<SeenRequest>>,
     authorization: Mutex<Option<String>>,
     append_only: AtomicBool,
+    vault: Mutex<Option<Capabilities>>,
     first_version: AtomicBool,
     no_ranges: AtomicBool,
     stopped: AtomicBool,
@@ -116,6 +117,12 @@ impl RestServer {
     /// Refuses to delete anything but locks from now on.
     pub fn make_append_only(&self) {
         self.state.append_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Behaves as a vault from now on, towards somebody with a token of these capabilities: the same
+    /// bytes again succeed, locks are taken and forgotten, and what the token is not for is 403.
+    pub fn become_vault(&self, capabilities: Capabilities) {
+        *self.state.vault.lock() = Some(capabilities);
     }
 
     /// Speaks only the first version of the protocol from now on.
@@ -285,6 +292,10 @@ impl State {
         let Some(store) = self.repositories.lock().get(path).cloned() else {
             return Answer::new(404);
         };
+        let vault = *self.vault.lock();
+        if let Some(answer) = vault.and_then(|may| as_vault(may, request, &place, &store, body)) {
+            return answer;
+        }
         let answered = match (request.method.as_str(), place) {
             ("GET", Place::Listing(kind)) => self.listing(&store, kind),
             ("GET", Place::Object(name)) => self.get(&store, &name, request),
@@ -357,6 +368,32 @@ impl State {
             .headers
             .push(("Content-Range", format!("bytes {start}-{last}/{size}")));
         Ok(answer)
+    }
+}
+
+/// What a vault answers where it is not what any server does.
+fn as_vault(
+    may: Capabilities,
+    request: &SeenRequest,
+    place: &Place,
+    store: &MemoryStore,
+    body: &[u8],
+) -> Option<Answer> {
+    let name = match place {
+        Place::Listing(ObjectKind::Lock) => return Some(Answer::with_body(200, "[]")),
+        Place::Listing(_) => return None,
+        Place::Object(name) => name,
+    };
+    let refused = || Some(Answer::new(403));
+    match (request.method.as_str(), name.kind()) {
+        ("POST" | "DELETE", ObjectKind::Lock) => Some(Answer::new(200)),
+        (_, ObjectKind::Lock) => Some(Answer::new(404)),
+        ("DELETE", _) => refused(),
+        ("GET", ObjectKind::Pack) if !may.reads_packs => refused(),
+        ("POST", _) if !may.adds => refused(),
+        ("POST", ObjectKind::Config | ObjectKind::Key) if !may.adds_keys => refused(),
+        ("POST", _) => Some(Answer::new(store.write(name, body).map_or(403, |()| 200))),
+        _ => None,
     }
 }
 
