@@ -16,6 +16,7 @@ mod index;
 mod journal;
 mod ledger;
 mod seal;
+mod survey;
 mod vault;
 mod view;
 mod world;

@@ -74,7 +74,7 @@ struct Usage {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) repositories: BTreeMap<RepositoryName, Settings>,
-    tokens: HashMap<TokenId, (TokenAdded, bool)>,
+    pub(crate) tokens: HashMap<TokenId, (TokenAdded, bool)>,
 }
 
 impl State {

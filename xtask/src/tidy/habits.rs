@@ -8,7 +8,12 @@ use crate::workspace::SourceFile;
 const LINES_MAX: usize = 600;
 
 /// Crates that talk to a person. All others are libraries and print nothing.
-const CRATES_PRINTING: &[&str] = &["crates/outlast-cli/", "xtask/", "fuzz/"];
+const CRATES_PRINTING: &[&str] = &[
+    "crates/outlast-cli/",
+    "crates/outlast-vault/src/bin/",
+    "xtask/",
+    "fuzz/",
+];
 
 /// Code that says that it is not finished, or that a test does not run.
 const UNFINISHED_CODE: &[&str] = &["todo!", "unimplemented!", "dbg!", "#[ignore"];
