@@ -5,6 +5,7 @@ use outlast_object::{Id, ObjectKind, ObjectName, hash};
 use outlast_store::StoreError;
 use parking_lot::Mutex;
 
+use crate::needed::IndexFiles;
 use crate::repository::read_verified;
 use crate::{BlobIndex, Cancel, Notice, RepoError, Repository};
 
@@ -18,6 +19,8 @@ pub(crate) struct LoadedIndex {
     pub(crate) index: BlobIndex,
     /// The files it was made of.
     pub(crate) files: Vec<Id>,
+    /// Which of them lists what.
+    pub(crate) index_files: IndexFiles,
     /// Files that could not be read.
     pub(crate) bad_files: Vec<Id>,
 }
@@ -109,6 +112,7 @@ fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut Load
     let mut refused = 0;
     let mut blobs = Vec::new();
     let mut tree_packs = Vec::new();
+    let number = loaded.index_files.begin(id);
     for pack in &file.packs {
         blobs.clear();
         for blob in &pack.blobs {
@@ -117,7 +121,8 @@ fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut Load
                 Err(_) => refused += 1,
             }
         }
-        loaded.index.add_pack(pack.id, &blobs);
+        let pack_number = loaded.index.add_pack(pack.id, &blobs);
+        loaded.index_files.add(number, pack_number, &blobs);
         // Packs of old repositories that mix trees with data are too much for a cache.
         if blobs.iter().all(|blob| blob.handle.kind == BlobKind::Tree) {
             tree_packs.push(pack.id);

@@ -74,7 +74,8 @@ impl IndexWriter {
     }
 
     fn write(repository: &Repository, file: IndexFile) -> Result<(), RepoError> {
-        repository.save_document(ObjectKind::Index, &file.to_json()?)?;
+        let id = repository.save_document(ObjectKind::Index, &file.to_json()?)?;
+        repository.note_index_file(id, &file);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::repository::read_verified;
 use crate::{Clock, Environment, Notice, RepoError};
 
 /// Key files looked at; more are passed over with a notice.
-const KEY_FILES_MAX: usize = 4096;
+pub(crate) const KEY_FILES_MAX: usize = 4096;
 /// Time that a password of people should cost whoever tries it.
 const CALIBRATION_TARGET: Duration = Duration::from_millis(500);
 /// Memory that a new key may demand: 128·N·r bytes at most.

@@ -28,6 +28,7 @@ mod key_change;
 mod keys;
 mod list;
 mod locks;
+mod needed;
 mod notice;
 mod pack_blobs;
 mod pack_read;
@@ -89,6 +90,9 @@ pub use key_change::{add_verified_key, change_password, find_key, remove_key};
 pub use keys::{KeyInfo, NewKey, add_key, calibrate_scrypt, list_keys};
 pub use list::{list_blobs, list_objects, list_packs_of};
 pub use locks::{ExclusiveLock, LockGuard, LockInfo, LockMode, STALE_LOCK_SECONDS, list_locks};
+pub use needed::{
+    NeededCounts, NeededObjects, NeededPacks, needed_objects, needed_objects_by_trees_of,
+};
 pub use notice::{Notice, Notices, Silent};
 pub use pack_read::read_pack_header;
 pub use policy::{

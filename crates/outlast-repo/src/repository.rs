@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use outlast_format::{
-    BlobHandle, Compression, Config, MasterKey, Polynomial, REPOSITORY_VERSION_MAX, SEAL_BYTES,
-    ScryptCost, Snapshot, TreeReader, decode_blob, decode_unpacked, encode_unpacked,
+    BlobHandle, Compression, Config, IndexFile, MasterKey, Polynomial, REPOSITORY_VERSION_MAX,
+    SEAL_BYTES, ScryptCost, Snapshot, TreeReader, decode_blob, decode_unpacked, encode_unpacked,
 };
 use outlast_object::{Id, ObjectKind, ObjectName, hash};
 use outlast_store::{LockStore, Store, StoreError};
@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 use crate::environment::{random_bytes, random_iv};
 use crate::index_load::{IndexVisitor, load_index};
 use crate::keys::{NewKey, add_key, search_key};
+use crate::needed::IndexFiles;
 use crate::trust::PackTrust;
 use crate::{BlobIndex, BlobLocation, Cancel, Environment, Notice, RepoError};
 
@@ -68,6 +69,7 @@ pub struct Repository {
     config: Config,
     options: OpenOptions,
     index: RwLock<BlobIndex>,
+    index_files: RwLock<IndexFiles>,
     trust: PackTrust,
 }
 
@@ -192,6 +194,7 @@ impl Repository {
     ) -> Self {
         let trust = PackTrust::new(options.notes_folder.clone());
         let index = RwLock::new(BlobIndex::new());
+        let index_files = RwLock::default();
         Self {
             store,
             environment,
@@ -200,6 +203,7 @@ impl Repository {
             config,
             options,
             index,
+            index_files,
             trust,
         }
     }
@@ -265,6 +269,24 @@ impl Repository {
         self.index.write()
     }
 
+    /// Which index file lists which packs.
+    pub(crate) fn index_files(&self) -> parking_lot::RwLockReadGuard<'_, IndexFiles> {
+        self.index_files.read()
+    }
+
+    /// Notes an index file that was stored for packs that are in the index.
+    pub(crate) fn note_index_file(&self, id: Id, file: &IndexFile) {
+        let index = self.index.read();
+        let mut files = self.index_files.write();
+        let number = files.begin(id);
+        for pack in &file.packs {
+            let packed = pack.blobs.iter().filter_map(|blob| blob.to_packed().ok());
+            if let Some(pack) = index.pack_number(&pack.id) {
+                files.add(number, pack, &packed.collect::<Vec<_>>());
+            }
+        }
+    }
+
     /// Which packs were found to be what the index says of them.
     pub(crate) fn trust(&self) -> &PackTrust {
         &self.trust
@@ -293,6 +315,7 @@ impl Repository {
         let loaded = load_index(self, cancel, visit)?;
         self.trust.reset(loaded.index.packs());
         *self.index.write() = loaded.index;
+        *self.index_files.write() = loaded.index_files;
         Ok((loaded.files, loaded.bad_files))
     }
 

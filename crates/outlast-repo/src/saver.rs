@@ -5,6 +5,7 @@
 //! that lacks something.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::environment::random_iv;
 use crate::index_writer::IndexWriter;
+use crate::needed::{EntryPacks, NeededPacks};
 use crate::packer::Packers;
 use crate::{BlobLocation, Cancel, RepoError, Repository};
 
@@ -33,6 +35,8 @@ pub struct SaverOptions {
     pub dry_run: bool,
     /// Blobs that are stored again though an index lists them.
     pub renew: HashSet<BlobHandle>,
+    /// Is told in which packs blobs end up; it has to be told which blobs are needed.
+    pub needed: Option<Arc<NeededPacks>>,
 }
 
 /// What became of a blob.
@@ -273,6 +277,37 @@ impl Saver<'_> {
         Ok(false)
     }
 
+    /// The same, and adds to `entry` where it is.
+    pub(crate) fn is_stored_at(
+        &self,
+        handle: BlobHandle,
+        entry: &mut EntryPacks,
+    ) -> Result<bool, RepoError> {
+        let claims: Vec<BlobLocation> = self.repository.index().find(handle).collect();
+        let trust = self.repository.trust();
+        for claim in &claims {
+            if trust.confirms(self.repository, claim)? {
+                entry.add(trust, &claims);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes that the snapshot needs a blob that was saved.
+    pub(crate) fn need(&self, handle: BlobHandle) {
+        if let Some(needed) = &self.options.needed {
+            needed.add_blob(self.repository, handle);
+        }
+    }
+
+    /// Notes that the snapshot needs all blobs of an entry.
+    pub(crate) fn need_entry(&self, entry: EntryPacks) {
+        if let Some(needed) = &self.options.needed {
+            needed.add_entry(entry);
+        }
+    }
+
     /// What was stored so far.
     pub fn statistics(&self) -> SaveStatistics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -353,13 +388,16 @@ impl Saver<'_> {
     /// Makes a pack known that is durable in the store and whose blobs are known to be right.
     pub(crate) fn add_stored_pack(&self, id: Id, blobs: &[PackedBlob]) -> Result<(), RepoError> {
         self.repository.trust().add_own(id);
-        self.repository.index_mut().add_pack(id, blobs);
+        let number = self.repository.index_mut().add_pack(id, blobs);
         {
             // Only now, when the index answers for them.
             let mut in_flight = self.in_flight.lock();
             for blob in blobs {
                 in_flight.remove(&blob.handle);
             }
+        }
+        if let Some(needed) = &self.options.needed {
+            needed.pack_stored(number, blobs);
         }
         self.index_writer.add(self.repository, id, blobs)
     }

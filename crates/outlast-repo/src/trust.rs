@@ -96,20 +96,33 @@ impl PackTrust {
         }
     }
 
+    /// Whether all that the index says of the pack is known to be so.
+    pub(crate) fn is_verified(&self, pack: &Id) -> bool {
+        self.verified.read().contains(pack) || self.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// Whether the blob really is where the index claims, as far as is known without looking.
+    pub(crate) fn known(&self, location: &BlobLocation) -> Option<bool> {
+        let pack = location.pack_id;
+        if self.is_verified(&pack) {
+            return Some(true);
+        }
+        let place = (location.blob.handle, location.blob.offset);
+        let mixed = self.mixed.read();
+        mixed.get(&pack).map(|blobs| blobs.contains(&place))
+    }
+
     /// Whether the blob really is where the index claims. Looks at the pack if nobody did before.
     pub(crate) fn confirms(
         &self,
         repository: &Repository,
         location: &BlobLocation,
     ) -> Result<bool, RepoError> {
+        if let Some(known) = self.known(location) {
+            return Ok(known);
+        }
         let pack = location.pack_id;
-        if self.verified.read().contains(&pack) || self.unreadable.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
         let place = (location.blob.handle, location.blob.offset);
-        if let Some(blobs) = self.mixed.read().get(&pack) {
-            return Ok(blobs.contains(&place));
-        }
         match self.look(repository, location) {
             Ok(blobs) => Ok(blobs.is_none_or(|blobs| blobs.contains(&place))),
             Err(RepoError::Store(StoreError::Denied { .. })) => {

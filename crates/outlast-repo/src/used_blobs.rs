@@ -70,6 +70,7 @@ struct State {
 
 struct Marking<'a> {
     repository: &'a Repository,
+    trees: &'a Repository,
     used: &'a UsedBlobs,
     roots: &'a [Root],
     progress: &'a dyn Progress,
@@ -102,9 +103,22 @@ impl UsedBlobs {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<MissingBlobs, MarkError> {
+        self.mark_roots_by_trees_of(repository, repository, roots, progress, cancel)
+    }
+
+    /// The same, with the trees read from `trees`, which may be another repository.
+    pub(crate) fn mark_roots_by_trees_of(
+        &self,
+        repository: &Repository,
+        trees: &Repository,
+        roots: &[Root],
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<MissingBlobs, MarkError> {
         progress.begin(Stage::FindUsed, roots.len() as u64);
         let marking = Marking {
             repository,
+            trees,
             used: self,
             roots,
             progress,
@@ -122,7 +136,7 @@ impl UsedBlobs {
                 progress.advance(Stage::FindUsed, 1);
             }
         }
-        let workers = repository.store().connections().clamp(1, THREADS_MAX);
+        let workers = trees.store().connections().clamp(1, THREADS_MAX);
         threads::run(workers, &|| {
             marking.work();
             Ok(())
@@ -202,12 +216,13 @@ impl Marking<'_> {
                 reason,
             }))
         };
-        let nodes = self.repository.load_tree(tree).map_err(|error| {
-            match self.repository.of_one_object(error) {
-                Ok(reason) => unreadable(reason),
-                Err(error) => MarkError::Stopped(error),
-            }
-        })?;
+        let nodes =
+            self.trees
+                .load_tree(tree)
+                .map_err(|error| match self.trees.of_one_object(error) {
+                    Ok(reason) => unreadable(reason),
+                    Err(error) => MarkError::Stopped(error),
+                })?;
         let (mut trees, mut data) = (Vec::new(), Vec::new());
         for node in nodes {
             let node = node.map_err(|error| unreadable(error.into()))?;

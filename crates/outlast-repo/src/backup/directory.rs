@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use outlast_format::{BlobKind, Node, TreeBuilder};
+use outlast_format::{BlobHandle, BlobKind, Node, TreeBuilder};
 use outlast_object::Id;
 use parking_lot::Mutex;
 
@@ -111,6 +111,7 @@ impl Directory {
         let saved = run
             .saver
             .save(BlobKind::Tree, &bytes, bench.tree.as_mut())?;
+        run.saver.need(BlobHandle::tree(saved.id));
         let added = if saved.new { bytes.len() as u64 } else { 0 };
         Ok((saved.id, added, saved.stored_bytes))
     }

@@ -247,7 +247,12 @@ impl OpenFile {
                 state.statistics,
             )
         };
-        node.content = Some(chunks.into_iter().flatten().collect());
+        let content: Vec<Id> = chunks.into_iter().flatten().collect();
+        // Only now: chunks of a file that cannot be read to its end are needed by nobody.
+        for id in &content {
+            run.saver.need(BlobHandle::data(*id));
+        }
+        node.content = Some(content);
         let now = run.repository.environment().clock.monotonic();
         statistics.duration = now.saturating_sub(self.started);
         let change = ItemChange::of(self.previous.as_ref(), &node);

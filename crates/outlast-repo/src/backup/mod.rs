@@ -16,6 +16,7 @@ mod scan;
 mod walk;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use outlast_format::{BlobKind, Chunker, Compressor, Snapshot, SnapshotSummary, Time};
 use outlast_object::Id;
@@ -27,6 +28,7 @@ pub use observer::{BackupObserver, FileFacts, ItemChange, ItemStatistics, NoObse
 pub use parent::ParentSnapshot;
 pub use scan::{ScanTotals, scan};
 
+use crate::needed::{NeededObjects, NeededPacks};
 use crate::saver::{Saver, SaverOptions, with_saver};
 use crate::{Cancel, RepoError, Repository, SaveStatistics};
 use jobs::Jobs;
@@ -89,6 +91,9 @@ pub struct BackupOutcome {
     pub stored: SaveStatistics,
     /// Entries that could not be read and are not in the snapshot.
     pub errors: u64,
+    /// The objects that the snapshot needs, or the parent where nothing had changed; `None` after a
+    /// dry run. Collected on the way, without reading anything again.
+    pub needed: Option<NeededObjects>,
 }
 
 /// What all threads of one backup share.
@@ -130,8 +135,10 @@ pub fn backup(
     cancel: &Cancel,
 ) -> Result<BackupOutcome, RepoError> {
     let backup_start = repository.environment().clock.now();
+    let needed = (!options.dry_run).then(|| Arc::new(NeededPacks::default()));
     let saver_options = SaverOptions {
         dry_run: options.dry_run,
+        needed: needed.clone(),
         ..SaverOptions::default()
     };
     let ((tree, counts), stored) = with_saver(repository, saver_options, cancel, |saver| {
@@ -171,11 +178,23 @@ pub fn backup(
         summary,
         stored,
         errors,
+        needed: None,
     };
-    if !options.dry_run && !unchanged {
-        let snapshot = make_snapshot(repository, options, &outcome);
-        outcome.snapshot = Some((repository.save_snapshot(&snapshot)?, snapshot));
-    }
+    let Some(needed) = needed else {
+        return Ok(outcome);
+    };
+    // Before the snapshot: one that lacks something must not be made.
+    let needed = needed.finish(repository)?;
+    let standing = match &options.parent {
+        Some(parent) if unchanged => parent.id,
+        _ => {
+            let snapshot = make_snapshot(repository, options, &outcome);
+            let id = repository.save_snapshot(&snapshot)?;
+            outcome.snapshot = Some((id, snapshot));
+            id
+        }
+    };
+    outcome.needed = Some(needed.with_snapshot(standing));
     Ok(outcome)
 }
 

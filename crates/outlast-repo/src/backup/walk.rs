@@ -10,6 +10,7 @@ use super::jobs::FileJob;
 use super::observer::{ItemChange, ItemStatistics};
 use super::parent::{ParentTree, is_unchanged};
 use super::{Run, Workbench};
+use crate::needed::EntryPacks;
 use crate::{Notice, RepoError};
 
 /// Directories nested deeper than this are an error of the entry; no system can make them by path.
@@ -137,7 +138,8 @@ fn visit_file(
     if let Some(before) = &previous
         && is_unchanged(&found.node, before, run.options.detection)
     {
-        if content_is_stored(run, before)? {
+        if let Some(packs) = content_is_stored(run, before)? {
+            run.saver.need_entry(packs);
             let mut node = found.node;
             node.content = before.content.clone();
             let change = ItemChange::of(Some(before), &node);
@@ -161,11 +163,13 @@ fn visit_file(
     Ok(())
 }
 
-fn content_is_stored(run: &Run<'_>, node: &Node) -> Result<bool, RepoError> {
+/// Where all of a file's content is; `None` if some of it is not stored.
+fn content_is_stored(run: &Run<'_>, node: &Node) -> Result<Option<EntryPacks>, RepoError> {
+    let mut packs = EntryPacks::default();
     for id in node.content.iter().flatten() {
-        if !run.saver.is_stored(BlobHandle::data(*id))? {
-            return Ok(false);
+        if !run.saver.is_stored_at(BlobHandle::data(*id), &mut packs)? {
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(packs))
 }
