@@ -44,6 +44,9 @@ pub use local::{Layout, LocalStore, SyncObserver, SyncPoint, open_local};
 pub use location::{Location, RestLocation, Secret};
 pub use memory::{Contents, MemoryStore};
 pub use port::{Capabilities, Deletes, LockStore, ObjectInfo, Store};
-pub use rest::{LISTING_BYTES_MAX, RestOptions, RestStore, Timeouts, TlsOptions, read_listing};
+pub use rest::{
+    Answer, LISTING_BYTES_MAX, Pin, Requests, RestOptions, RestStore, Timeouts, TlsOptions,
+    read_listing,
+};
 pub use restricted::{Refused, Restricted};
 pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};

@@ -13,6 +13,7 @@ use outlast_object::{Id, ObjectKind, ObjectName, ShapeError, hash};
 
 use crate::VaultError;
 use crate::accept::accepted_bytes_max;
+use crate::api;
 use crate::http::{Body, Handler, Request, Response, Wanted, basic_credentials, segments, wanted};
 use crate::vault::{Caller, Vault};
 use crate::view::View;
@@ -39,25 +40,29 @@ enum Target {
 /// An answer that is no success, with its status.
 struct Refused(u16, String);
 
+/// The status that goes with an error.
+pub(crate) fn status_of(error: &VaultError) -> u16 {
+    match error {
+        VaultError::Unauthorised => 401,
+        VaultError::Forbidden(_)
+        | VaultError::OtherBytes(_)
+        | VaultError::Hold(_)
+        | VaultError::SealIncomplete(_) => 403,
+        VaultError::NoRepository(_) | VaultError::NotFound(_) | VaultError::Name(_) => 404,
+        // Bytes that were changed on the way may be whole the next time; what cannot be taken at
+        // all must not be tried for a quarter of an hour.
+        VaultError::Shape(ShapeError::Hash { .. }) | VaultError::Upload(_) => 400,
+        VaultError::Shape(_) => 403,
+        VaultError::Full(_) => 507,
+        VaultError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => 507,
+        VaultError::ReadOnly(_) => 503,
+        VaultError::Disk(_) | VaultError::Journal(_) | VaultError::Index(_) => 500,
+    }
+}
+
 impl From<VaultError> for Refused {
     fn from(error: VaultError) -> Self {
-        let status = match &error {
-            VaultError::Unauthorised => 401,
-            VaultError::Forbidden(_)
-            | VaultError::OtherBytes(_)
-            | VaultError::Hold(_)
-            | VaultError::SealIncomplete(_) => 403,
-            VaultError::NoRepository(_) | VaultError::NotFound(_) | VaultError::Name(_) => 404,
-            // Bytes that were changed on the way may be whole the next time; what cannot be taken at
-            // all must not be tried for a quarter of an hour.
-            VaultError::Shape(ShapeError::Hash { .. }) | VaultError::Upload(_) => 400,
-            VaultError::Shape(_) => 403,
-            VaultError::Full(_) => 507,
-            VaultError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => 507,
-            VaultError::ReadOnly(_) => 503,
-            VaultError::Disk(_) | VaultError::Journal(_) | VaultError::Index(_) => 500,
-        };
-        Self(status, error.to_string())
+        Self(status_of(&error), error.to_string())
     }
 }
 
@@ -94,10 +99,13 @@ impl Face {
     fn answer(&self, request: Request<'_>) -> Result<Response, Refused> {
         let path = segments(request.path).map_err(|error| Refused(400, error.to_string()))?;
         let names: Vec<&str> = path.names.iter().map(String::as_str).collect();
-        let caller = match basic_credentials(request.headers) {
-            Some((token, secret)) => Some(self.vault.authenticate(&token, &secret)?),
-            None => None,
-        };
+        let caller = basic_credentials(request.headers)
+            .map(|(token, secret)| self.vault.authenticate(&token, &secret))
+            .transpose();
+        if let ["v1", rest @ ..] = names.as_slice() {
+            return Ok(api::answer(&self.vault, request, caller, rest));
+        }
+        let caller = caller?;
         match names.as_slice() {
             ["health"] => Ok(plain(200, "ok")),
             ["checkpoint"] | ["tile", ..] => self.log_file(request, caller.as_ref()),

@@ -4,6 +4,8 @@
 //! from the journal. A commit for every batch would cost a sync each, so changes become durable now
 //! and then; after a crash the journal is replayed from where the index stands.
 
+mod records;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +16,13 @@ use redb::{
 };
 
 use crate::VaultError;
+pub use records::{Admission, Chain};
+use records::{kind_prefix, object_key, seal_key, sealed_key};
 
 /// Memory for the database's pages, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Version of the tables; an index of another is made again.
+const VERSION: u64 = 2;
 /// Entries after which changes are made durable.
 const DURABLE_EVERY: u64 = 8192;
 
@@ -26,52 +32,20 @@ const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects
 const SETTINGS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("settings");
 /// Repository, zero, index to the seal's entry.
 const SEALS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seals");
+/// Repository, zero, index of a seal to the end of its longest extension.
+const HOLDS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("holds");
+/// Repository, zero, id of a snapshot to the index of its newest seal.
+const SEALED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("sealed");
 /// Repository to the state of its chain.
 const CHAINS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("chains");
 /// First index of a batch to vault time and clock.
 const TIMES: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("times");
 /// Number of a bundle of 256 entries to the offset of its first in the journal's segment.
 const BUNDLES: TableDefinition<'_, u64, u64> = TableDefinition::new("bundles");
-/// What was applied: `entries`, `segment`, `offset`.
+/// What was applied: `entries`, `segment`, `offset`; and `version` of these tables.
 const APPLIED: TableDefinition<'_, &str, u64> = TableDefinition::new("applied");
 /// The newest checkpoint applied, as a signed note.
 const CHECKPOINT: TableDefinition<'_, (), &[u8]> = TableDefinition::new("checkpoint");
-
-/// An object, as the log has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admission {
-    /// Index of its entry.
-    pub position: u64,
-    /// Size in bytes.
-    pub size: u64,
-    /// Vault time of the admission, seconds since 1970.
-    pub time: u64,
-    /// The end of its minimum hold, vault time.
-    pub until_min: u64,
-    /// Hash of its bytes: the id, but for the config.
-    pub hash: Id,
-}
-
-/// A repository's sums and the end of its chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chain {
-    /// Leaf hash of the newest entry about it.
-    pub head: Id,
-    /// Objects admitted.
-    pub objects: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self {
-            head: Id::from_bytes([0; Id::LEN]),
-            objects: 0,
-            bytes: 0,
-        }
-    }
-}
 
 /// Where in the journal the index stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,83 +82,6 @@ fn broken(error: impl Into<redb::Error>) -> VaultError {
     VaultError::Index(error.into().to_string())
 }
 
-const fn kind_code(kind: ObjectKind) -> u8 {
-    match kind {
-        ObjectKind::Config => 0,
-        ObjectKind::Key => 1,
-        ObjectKind::Lock => 2,
-        ObjectKind::Snapshot => 3,
-        ObjectKind::Index => 4,
-        ObjectKind::Pack => 5,
-    }
-}
-
-fn kind_prefix(repository: &RepositoryName, kind: ObjectKind) -> Vec<u8> {
-    let mut key = Vec::with_capacity(repository.as_str().len() + 2 + Id::LEN);
-    key.extend_from_slice(repository.as_str().as_bytes());
-    key.extend_from_slice(&[0, kind_code(kind)]);
-    key
-}
-
-fn object_key(repository: &RepositoryName, name: &ObjectName) -> Vec<u8> {
-    let mut key = kind_prefix(repository, name.kind());
-    key.extend_from_slice(name.id().as_bytes());
-    key
-}
-
-fn seal_key(repository: &RepositoryName, index: u64) -> Vec<u8> {
-    let mut key = repository.as_str().as_bytes().to_vec();
-    key.push(0);
-    key.extend_from_slice(&index.to_be_bytes());
-    key
-}
-
-impl Admission {
-    fn encode(&self) -> Vec<u8> {
-        let numbers = [self.position, self.size, self.time, self.until_min];
-        let mut bytes: Vec<u8> = numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
-        bytes.extend_from_slice(self.hash.as_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (numbers, hash) = bytes.split_at_checked(32)?;
-        let number = |at: usize| {
-            let bytes = numbers.get(at * 8..at * 8 + 8)?;
-            Some(u64::from_le_bytes(bytes.try_into().ok()?))
-        };
-        Some(Self {
-            position: number(0)?,
-            size: number(1)?,
-            time: number(2)?,
-            until_min: number(3)?,
-            hash: Id::from_bytes(hash.try_into().ok()?),
-        })
-    }
-}
-
-impl Chain {
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.head.as_bytes().to_vec();
-        bytes.extend_from_slice(&self.objects.to_le_bytes());
-        bytes.extend_from_slice(&self.bytes.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (head, numbers) = bytes.split_at_checked(Id::LEN)?;
-        let (objects, sizes) = numbers.split_at_checked(8)?;
-        Some(Self {
-            head: Id::from_bytes(head.try_into().ok()?),
-            objects: u64::from_le_bytes(objects.try_into().ok()?),
-            bytes: u64::from_le_bytes(sizes.try_into().ok()?),
-        })
-    }
-}
-
 impl Index {
     /// Opens or makes the database at `path`.
     pub fn open(path: &Path) -> Result<Self, VaultError> {
@@ -210,10 +107,23 @@ impl Index {
         transaction.open_table(OBJECTS).map_err(broken)?;
         transaction.open_table(SETTINGS).map_err(broken)?;
         transaction.open_table(SEALS).map_err(broken)?;
+        transaction.open_table(HOLDS).map_err(broken)?;
+        transaction.open_table(SEALED).map_err(broken)?;
         transaction.open_table(CHAINS).map_err(broken)?;
         transaction.open_table(TIMES).map_err(broken)?;
         transaction.open_table(BUNDLES).map_err(broken)?;
-        transaction.open_table(APPLIED).map_err(broken)?;
+        {
+            let mut applied = transaction.open_table(APPLIED).map_err(broken)?;
+            let known = applied.get("version").map_err(broken)?;
+            let known = known.map(|version| version.value());
+            match known {
+                Some(VERSION) => {}
+                None if applied.is_empty().map_err(broken)? => {
+                    applied.insert("version", VERSION).map_err(broken)?;
+                }
+                _ => return Err(VaultError::Index("it is of another version".to_owned())),
+            }
+        }
         transaction.open_table(CHECKPOINT).map_err(broken)?;
         transaction.commit().map_err(broken)?;
         Ok(Self {
@@ -267,6 +177,8 @@ impl Index {
             let mut objects = transaction.open_table(OBJECTS).map_err(broken)?;
             let mut settings = transaction.open_table(SETTINGS).map_err(broken)?;
             let mut seals = transaction.open_table(SEALS).map_err(broken)?;
+            let mut holds = transaction.open_table(HOLDS).map_err(broken)?;
+            let mut sealed = transaction.open_table(SEALED).map_err(broken)?;
             let mut chains = transaction.open_table(CHAINS).map_err(broken)?;
             let mut times = transaction.open_table(TIMES).map_err(broken)?;
             let mut bundles = transaction.open_table(BUNDLES).map_err(broken)?;
@@ -291,6 +203,10 @@ impl Index {
                     if let Event::Admit(admit) = &entry.event {
                         chain.objects += 1;
                         chain.bytes += admit.size;
+                    }
+                    if let Event::Seal(seal) = &entry.event {
+                        chain.seals += 1;
+                        chain.exact_seals += u64::from(seal.list.is_some());
                     }
                     chains
                         .insert(repository.as_str(), chain.encode().as_slice())
@@ -321,6 +237,16 @@ impl Index {
                         seals
                             .insert(key.as_slice(), entry.encode().as_slice())
                             .map_err(broken)?;
+                        let key = sealed_key(&seal.repository, &seal.snapshot.0);
+                        sealed.insert(key.as_slice(), position).map_err(broken)?;
+                    }
+                    Event::Hold(hold) => {
+                        let key = seal_key(&hold.repository, hold.seal);
+                        let before = holds.get(key.as_slice()).map_err(broken)?;
+                        // A hold only ever grows, whatever the log says.
+                        let before = before.map_or(0, |until| until.value());
+                        let until = before.max(hold.until);
+                        holds.insert(key.as_slice(), until).map_err(broken)?;
                     }
                     _ => {
                         settings
@@ -380,20 +306,31 @@ impl Index {
         names.iter().map(look).collect()
     }
 
-    /// All objects of a kind, ascending by id, until `visit` says stop by returning false.
+    /// The objects of a kind, ascending by id, those after `after` where it is given, until `visit`
+    /// says stop by returning false.
     pub fn list(
         &self,
         repository: &RepositoryName,
         kind: ObjectKind,
+        after: Option<Id>,
         visit: &mut dyn FnMut(ObjectName, Admission) -> bool,
     ) -> Result<(), VaultError> {
         let prefix = kind_prefix(repository, kind);
         let mut end = prefix.clone();
         end.extend_from_slice(&[0xff; Id::LEN]);
+        let mut start = prefix.clone();
+        if let Some(after) = after {
+            start.extend_from_slice(after.as_bytes());
+            // The next key there can be.
+            start.push(0);
+        }
+        if start > end {
+            return Ok(());
+        }
         let transaction = self.database.begin_read().map_err(broken)?;
         let table = transaction.open_table(OBJECTS).map_err(broken)?;
         let range = table
-            .range(prefix.as_slice()..=end.as_slice())
+            .range(start.as_slice()..=end.as_slice())
             .map_err(broken)?;
         for item in range {
             let (key, value) = item.map_err(broken)?;
@@ -424,16 +361,24 @@ impl Index {
         Ok(())
     }
 
-    /// The seals of a repository, in order.
-    pub fn seals(&self, repository: &RepositoryName) -> Result<Vec<(u64, Entry)>, VaultError> {
+    /// The seals of a repository in order, those after `after` where it is given, until `visit`
+    /// says stop by returning false.
+    pub fn seals(
+        &self,
+        repository: &RepositoryName,
+        after: Option<u64>,
+        visit: &mut dyn FnMut(u64, Entry) -> bool,
+    ) -> Result<(), VaultError> {
+        let first = match after {
+            None => 0,
+            Some(u64::MAX) => return Ok(()),
+            Some(after) => after + 1,
+        };
         let transaction = self.database.begin_read().map_err(broken)?;
         let table = transaction.open_table(SEALS).map_err(broken)?;
-        let (start, end) = (seal_key(repository, 0), seal_key(repository, u64::MAX));
-        let mut seals = Vec::new();
-        for item in table
-            .range(start.as_slice()..=end.as_slice())
-            .map_err(broken)?
-        {
+        let (start, end) = (seal_key(repository, first), seal_key(repository, u64::MAX));
+        let range = table.range(start.as_slice()..=end.as_slice());
+        for item in range.map_err(broken)? {
             let (key, bytes) = item.map_err(broken)?;
             let index = key
                 .value()
@@ -441,11 +386,57 @@ impl Index {
                 .map(|bytes| u64::from_be_bytes(*bytes));
             let entry = Entry::decode(bytes.value())
                 .map_err(|error| VaultError::Index(error.to_string()))?;
-            if let Some(index) = index {
-                seals.push((index, entry));
+            if let Some(index) = index
+                && !visit(index, entry)
+            {
+                break;
             }
         }
-        Ok(seals)
+        Ok(())
+    }
+
+    /// The entry of a seal.
+    pub fn seal(
+        &self,
+        repository: &RepositoryName,
+        index: u64,
+    ) -> Result<Option<Entry>, VaultError> {
+        let transaction = self.database.begin_read().map_err(broken)?;
+        let table = transaction.open_table(SEALS).map_err(broken)?;
+        let key = seal_key(repository, index);
+        let found = table.get(key.as_slice()).map_err(broken)?;
+        let decode = |bytes: &[u8]| {
+            Entry::decode(bytes).map_err(|error| VaultError::Index(error.to_string()))
+        };
+        found.map(|bytes| decode(bytes.value())).transpose()
+    }
+
+    /// The end of a seal's longest extension; none if it was never extended.
+    pub fn extended_until(
+        &self,
+        repository: &RepositoryName,
+        seal: u64,
+    ) -> Result<Option<u64>, VaultError> {
+        let transaction = self.database.begin_read().map_err(broken)?;
+        let table = transaction.open_table(HOLDS).map_err(broken)?;
+        let found = table
+            .get(seal_key(repository, seal).as_slice())
+            .map_err(broken)?;
+        Ok(found.map(|until| until.value()))
+    }
+
+    /// The index of a snapshot's newest seal.
+    pub fn newest_seal(
+        &self,
+        repository: &RepositoryName,
+        snapshot: &Id,
+    ) -> Result<Option<u64>, VaultError> {
+        let transaction = self.database.begin_read().map_err(broken)?;
+        let table = transaction.open_table(SEALED).map_err(broken)?;
+        let found = table
+            .get(sealed_key(repository, snapshot).as_slice())
+            .map_err(broken)?;
+        Ok(found.map(|index| index.value()))
     }
 
     /// The sums and the end of the chain of a repository.

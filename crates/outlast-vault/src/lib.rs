@@ -10,6 +10,7 @@ pub mod disk;
 pub mod http;
 
 mod accept;
+mod api;
 mod error;
 mod face;
 mod index;

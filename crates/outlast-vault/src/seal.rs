@@ -15,6 +15,8 @@ use crate::index::Admission;
 use crate::vault::{Caller, Vault};
 
 const NOTHING: IdText = IdText(Id::from_bytes([0; Id::LEN]));
+/// A seal that is asked for again within so many seconds is the one that was made.
+const REPEATED_SECONDS: u64 = 3600;
 /// Bytes of a record in a list.
 const LIST_RECORD_BYTES: u64 = 33;
 
@@ -107,12 +109,81 @@ impl Vault {
     /// # Errors
     /// Those of the index.
     pub fn seals(&self, repository: &RepositoryName) -> Result<Vec<(u64, Seal)>, VaultError> {
-        let entries = self.index.seals(repository)?.into_iter();
-        let seal = |(index, entry): (u64, Entry)| match entry.event {
-            Event::Seal(seal) => Some((index, seal)),
+        let mut seals = Vec::new();
+        self.seals_after(repository, None, &mut |index, seal| {
+            seals.push((index, seal));
+            true
+        })?;
+        Ok(seals)
+    }
+
+    /// The seals of a repository in order, those after an index where it is given, until `visit`
+    /// returns false.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn seals_after(
+        &self,
+        repository: &RepositoryName,
+        after: Option<u64>,
+        visit: &mut dyn FnMut(u64, Seal) -> bool,
+    ) -> Result<(), VaultError> {
+        self.index
+            .seals(repository, after, &mut |index, entry| match entry.event {
+                Event::Seal(seal) => visit(index, seal),
+                _ => true,
+            })
+    }
+
+    /// The seal whose entry has this index, if it is one of the repository.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn seal_at(
+        &self,
+        repository: &RepositoryName,
+        index: u64,
+    ) -> Result<Option<Seal>, VaultError> {
+        Ok(match self.index.seal(repository, index)? {
+            Some(Entry {
+                event: Event::Seal(seal),
+                ..
+            }) => Some(seal),
             _ => None,
+        })
+    }
+
+    /// Whether the repository's owner names the objects of snapshots.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn has_exact_seals(&self, repository: &RepositoryName) -> Result<bool, VaultError> {
+        Ok(self.index.chain(repository)?.exact_seals > 0)
+    }
+
+    /// The newest seal of the snapshot if it covers exactly these objects, and holds about as long as
+    /// one that is made now.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn same_seal(
+        &self,
+        repository: &RepositoryName,
+        snapshot: Id,
+        list: &ObjectList,
+    ) -> Result<Option<u64>, VaultError> {
+        let Some(index) = self.index.newest_seal(repository, &snapshot)? else {
+            return Ok(None);
         };
-        Ok(entries.filter_map(seal).collect())
+        let Some(seal) = self.seal_at(repository, index)? else {
+            return Ok(None);
+        };
+        let root = IdText(Id::from_bytes(*list.root().as_bytes()));
+        let settings = self.settings(repository)?;
+        let seconds = settings.hold_seconds.min(settings.hold_seconds_max);
+        let fresh = self.time().saturating_add(seconds);
+        let suffices = seal.until.saturating_add(REPEATED_SECONDS) >= fresh;
+        Ok((seal.list == Some(root) && suffices).then_some(index))
     }
 
     /// The list that a seal covers, checked against the seal.
@@ -176,9 +247,10 @@ impl Vault {
     /// # Errors
     /// As [`Vault::seal_everything`].
     pub fn seal_unless_sealed(&self, caller: &Caller, snapshot: Id) -> Result<(), VaultError> {
-        let seals = self.seals(caller.repository())?;
-        let suffices = |seal: &Seal| seal.list.is_some() || seal.snapshot.0 == snapshot;
-        if !seals.iter().any(|(_, seal)| suffices(seal)) {
+        let repository = caller.repository();
+        if !self.has_exact_seals(repository)?
+            && self.index.newest_seal(repository, &snapshot)?.is_none()
+        {
             self.seal_everything(caller, snapshot)?;
         }
         Ok(())
@@ -223,20 +295,11 @@ impl Vault {
         repository: &RepositoryName,
         seal: u64,
     ) -> Result<Option<u64>, VaultError> {
-        let seals = self.seals(repository)?;
-        let made = seals.iter().find(|(index, _)| *index == seal);
-        let Some(mut until) = made.map(|(_, made)| made.until) else {
+        let Some(made) = self.seal_at(repository, seal)? else {
             return Ok(None);
         };
-        self.index.settings(&mut |_, entry| {
-            if let Event::Hold(hold) = &entry.event
-                && hold.repository == *repository
-                && hold.seal == seal
-            {
-                until = until.max(hold.until);
-            }
-        })?;
-        Ok(Some(until))
+        let extended = self.index.extended_until(repository, seal)?;
+        Ok(Some(made.until.max(extended.unwrap_or(0))))
     }
 
     /// The receipt of a seal: its entry, and the proof that the log has it.
@@ -244,9 +307,8 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Hold`] if there is no such seal.
     pub fn receipt(&self, repository: &RepositoryName, seal: u64) -> Result<Receipt, VaultError> {
-        let seals = self.index.seals(repository)?;
-        let entry = seals.into_iter().find(|(index, _)| *index == seal);
-        let (_, entry) = entry.ok_or(VaultError::Hold("there is no such seal"))?;
+        let entry = self.index.seal(repository, seal)?;
+        let entry = entry.ok_or(VaultError::Hold("there is no such seal"))?;
         let (hashes, checkpoint) = self.ledger.lock().prove(seal)?;
         Ok(Receipt {
             entry: entry.encode(),

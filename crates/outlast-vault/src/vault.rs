@@ -51,6 +51,11 @@ impl Caller {
         self.token
     }
 
+    /// What the token may do.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
     /// Whether the token has the scope.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
@@ -225,6 +230,11 @@ impl Vault {
     /// The vault's time, seconds since 1970.
     pub fn time(&self) -> u64 {
         self.guarded.time(self.clock.now())
+    }
+
+    /// Why the vault takes nothing, if so.
+    pub fn read_only_reason(&self) -> Option<String> {
+        self.failure.lock().clone()
     }
 
     /// Adds a repository, or changes what holds for what comes from now on.

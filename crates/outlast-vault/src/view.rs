@@ -5,9 +5,9 @@
 
 use std::io::Read;
 
-use outlast_custody::{RepositoryName, Scope};
+use outlast_custody::{ObjectList, RepositoryName, Scope};
 use outlast_log::{EntryBundle, Tile, decode_bundle, encode_bundle_entry};
-use outlast_object::{ObjectKind, ObjectName};
+use outlast_object::{Id, ObjectKind, ObjectName};
 
 use crate::VaultError;
 use crate::accept::object_path;
@@ -100,10 +100,41 @@ impl Vault {
         kind: ObjectKind,
         visit: &mut dyn FnMut(ObjectName, Admission) -> bool,
     ) -> Result<(), VaultError> {
+        self.list_after(view, kind, None, visit)
+    }
+
+    /// As [`Vault::list`], from after an id on.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn list_after(
+        &self,
+        view: &View,
+        kind: ObjectKind,
+        after: Option<Id>,
+        visit: &mut dyn FnMut(ObjectName, Admission) -> bool,
+    ) -> Result<(), VaultError> {
         self.index
-            .list(&view.repository, kind, &mut |name, admission| {
+            .list(&view.repository, kind, after, &mut |name, admission| {
                 admission.position >= view.before || visit(name, admission)
             })
+    }
+
+    /// Which of the objects the view has, in the order of the list.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn presence(
+        &self,
+        view: &View,
+        list: &ObjectList,
+    ) -> Result<Vec<Option<Admission>>, VaultError> {
+        let found = self.index.objects(&view.repository, list.objects())?;
+        let within = |admission: &Admission| admission.position < view.before;
+        Ok(found
+            .into_iter()
+            .map(|admission| admission.filter(within))
+            .collect())
     }
 
     /// A file of the log in its tiled layout: `checkpoint`, a tile or a bundle of entries; none if

@@ -45,9 +45,24 @@ pub const LAYERS: &[Layer] = &[
             "outlast-source",
         ],
     },
+    // The store is for its client alone: a vault uses the types and not that feature.
+    Layer {
+        crate_name: "outlast-wire",
+        may_use: &[
+            "outlast-object",
+            "outlast-log",
+            "outlast-custody",
+            "outlast-store",
+        ],
+    },
     Layer {
         crate_name: "outlast-vault",
-        may_use: &["outlast-object", "outlast-log", "outlast-custody"],
+        may_use: &[
+            "outlast-object",
+            "outlast-log",
+            "outlast-custody",
+            "outlast-wire",
+        ],
     },
     Layer {
         crate_name: "outlast-ops",
@@ -57,6 +72,9 @@ pub const LAYERS: &[Layer] = &[
             "outlast-store",
             "outlast-source",
             "outlast-repo",
+            "outlast-log",
+            "outlast-custody",
+            "outlast-wire",
         ],
     },
     Layer {
@@ -67,6 +85,9 @@ pub const LAYERS: &[Layer] = &[
             "outlast-store",
             "outlast-source",
             "outlast-repo",
+            "outlast-log",
+            "outlast-custody",
+            "outlast-wire",
             "outlast-ops",
         ],
     },

@@ -12,6 +12,7 @@ use ureq::http::{Method, Request, Response, StatusCode, header};
 use ureq::{Agent, Body, SendBody};
 use url::{Host, Url};
 
+use super::pinned;
 use super::tls::{TlsOptions, tls_config};
 use crate::StoreError;
 use crate::limit::Throttle;
@@ -114,15 +115,26 @@ impl Client {
             .timeout_connect(Some(options.timeouts.connect))
             .timeout_per_read(Some(options.timeouts.idle))
             .timeout_per_write(Some(options.timeouts.idle));
-        if location.url.scheme() == "https" {
+        let pin = options.tls.pin;
+        if pin.is_some() && location.url.scheme() != "https" {
+            let message = "a server whose key is pinned is reached by https only".to_owned();
+            return Err(StoreError::Location(message));
+        }
+        if location.url.scheme() == "https" && pin.is_none() {
             config = config.tls_config(tls_config(&options.tls)?);
         }
         if is_this_machine(&location.url) {
             // A proxy is elsewhere: "localhost" would be another machine there.
             config = config.proxy(None);
         }
+        let config = config.build();
+        let agent = match pin {
+            Some(pin) => pinned::agent(config, pin)
+                .map_err(|error| StoreError::Location(error.to_string()))?,
+            None => config.into(),
+        };
         Ok(Self {
-            agent: config.build().into(),
+            agent,
             base: location.url.clone(),
             authorization: authorization(location, options),
             throttle: options.throttle.clone(),
@@ -156,6 +168,18 @@ impl Client {
             url = redirected(method, &url, &answer)?;
         }
         Err(Failure::Refused("it redirects without end".to_owned()))
+    }
+
+    /// Makes one request, and gives whatever is answered. Redirects are answers like others.
+    pub(super) fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> Result<Response<Body>, Failure> {
+        let refused = |_| Failure::Refused("the address cannot be extended".to_owned());
+        let url = self.base.join(path).map_err(refused)?;
+        self.exchange(method, &url, None, body)
     }
 
     fn exchange(
@@ -416,6 +440,10 @@ fn one_line(text: &str) -> String {
 fn failure(error: ureq::Error) -> Failure {
     let text = error.to_string();
     match error {
+        // What the verifier of a pin says has no words of its own.
+        _ if text.contains("ApplicationVerificationFailure") => {
+            Failure::Refused(pinned::OTHER_KEY.to_owned())
+        }
         ureq::Error::Http(_)
         | ureq::Error::BadUri(_)
         | ureq::Error::Tls(_)

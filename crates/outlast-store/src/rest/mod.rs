@@ -5,6 +5,8 @@
 
 mod client;
 mod listing;
+mod pinned;
+mod requests;
 mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +19,8 @@ use ureq::http::{Method, Response, StatusCode, header};
 
 pub use self::client::{RestOptions, Timeouts};
 pub use self::listing::{LISTING_BYTES_MAX, read_listing};
+pub use self::pinned::Pin;
+pub use self::requests::{Answer, Requests};
 pub use self::tls::TlsOptions;
 
 use self::client::{Client, Failure};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::pinned::Pin;
 use crate::StoreError;
 
 /// How TLS connections are made.
@@ -16,6 +17,8 @@ pub struct TlsOptions {
     pub client_certificate: Option<PathBuf>,
     /// Believe anybody. Whoever sits on the line can then read the password and replace answers.
     pub insecure: bool,
+    /// Believe the server with this key and no other, whatever authorities and names say.
+    pub pin: Option<Pin>,
 }
 
 /// Where Linux distributions keep the authorities that their administrators trust.

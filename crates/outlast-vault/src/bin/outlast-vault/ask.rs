@@ -196,8 +196,8 @@ pub struct Status {
     pub software: String,
     /// The identity, as a verifier key.
     pub identity: String,
-    /// The pin of the TLS certificate, hexadecimal.
-    pub pin: String,
+    /// The pin of the TLS certificate, hexadecimal; none without TLS.
+    pub pin: Option<String>,
     /// By what others reach it.
     pub addresses: Vec<String>,
     /// Whether it serves now.

@@ -69,6 +69,8 @@ pub struct TlsSettings {
     pub key: PathBuf,
     /// No TLS: for a proxy in front, on loopback addresses and unix sockets only.
     pub plain: bool,
+    /// With `plain`: the pin of the proxy's certificate, 64 hexadecimal digits, for invites.
+    pub proxy_pin: Option<String>,
 }
 
 impl Default for TlsSettings {
@@ -77,6 +79,7 @@ impl Default for TlsSettings {
             certificate: "certificate.pem".into(),
             key: "private/certificate-key.pem".into(),
             plain: false,
+            proxy_pin: None,
         }
     }
 }
@@ -278,6 +281,7 @@ impl Config {
                 return Err(refused("tls.plain", why));
             }
         }
+        self.proxy_pin()?;
         if let Some(address) = self.metrics.listen
             && !address.ip().to_canonical().is_loopback()
         {
@@ -305,6 +309,22 @@ impl Config {
         }
         self.scrub_bytes_per_second()?;
         Ok(())
+    }
+
+    /// The pin of the proxy's certificate, if there is one.
+    ///
+    /// # Errors
+    /// A text that is no pin.
+    pub fn proxy_pin(&self) -> Result<Option<[u8; 32]>, Failure> {
+        let Some(text) = &self.tls.proxy_pin else {
+            return Ok(None);
+        };
+        let id = text.parse::<outlast_object::Id>();
+        let id = id.map_err(|_| refused("tls.proxy_pin", "it is not 64 hexadecimal digits"))?;
+        if !self.tls.plain {
+            return Err(refused("tls.proxy_pin", "it goes with `plain = true`"));
+        }
+        Ok(Some(*id.as_bytes()))
     }
 
     /// Where the vault listens.
@@ -376,7 +396,8 @@ immutable = {}
 # [tls]
 # certificate = "certificate.pem"           # a chain of your own, if you like
 # key = "private/certificate-key.pem"
-# plain = false                             # true: behind a proxy on this machine
+# plain = false                             # true: behind a proxy on this machine;
+#                                           # then proxy_pin = "…" goes into invites
 
 # [repositories]                            # for new ones, unless said otherwise
 # quota = "1T"

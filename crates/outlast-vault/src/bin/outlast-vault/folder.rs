@@ -280,13 +280,17 @@ impl Folder {
         Ok(Some(tls))
     }
 
-    /// The pin of the certificate, which invites carry.
+    /// The pin of the certificate that clients meet, which invites carry; none without TLS.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn pin(&self) -> Result<[u8; 32], Failure> {
+    pub fn pin(&self) -> Result<Option<[u8; 32]>, Failure> {
+        if self.config.tls.plain {
+            return self.config.proxy_pin();
+        }
         let chain = read(&self.path.join(&self.config.tls.certificate))?;
-        pin_of_pem(&chain).map_err(|error| Failure::new(error.to_string()))
+        let pin = pin_of_pem(&chain).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Some(pin))
     }
 
     /// The disk of objects, ledger and log.

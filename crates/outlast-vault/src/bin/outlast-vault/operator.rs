@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use outlast_custody::{RepositoryName, Settings};
 use outlast_vault::{Clock, Vault};
+use outlast_wire::Invite;
 
 use crate::ask::{Answer, Ask, NewToken, Repository, SealRow, SettingChanges, Status, Token};
 use crate::exit::Failure;
@@ -141,13 +142,12 @@ impl Operator {
 
     fn repository(&self, name: &RepositoryName) -> Result<Repository, Failure> {
         let kept = self.vault.kept(name)?;
-        let seals = self.vault.seals(name)?;
         Ok(Repository {
             repository: name.clone(),
             objects: kept.objects,
             bytes: kept.bytes,
-            seals: seals.len() as u64,
-            has_exact_seals: seals.iter().any(|(_, seal)| seal.list.is_some()),
+            seals: kept.seals,
+            has_exact_seals: kept.exact_seals > 0,
             settings: self.vault.settings(name)?,
         })
     }
@@ -180,8 +180,26 @@ impl Operator {
     }
 
     fn invite(&self, new: &NewToken) -> Result<Answer, Failure> {
-        let _ = new;
-        Err(Failure::new("unfinished"))
+        let is_new_repository = self.vault.settings(&new.repository).is_err();
+        if is_new_repository {
+            self.set(&new.repository, self.defaults()?)?;
+        }
+        let made = self
+            .vault
+            .add_token(&new.repository, &new.scopes, &new.label)?;
+        let invite = Invite {
+            addresses: self.folder.config.addresses.clone(),
+            pin: self.folder.pin()?,
+            identity: self.vault.identity(),
+            repository: new.repository.clone(),
+            token: made.token,
+            secret: made.secret,
+            scopes: new.scopes.clone(),
+        };
+        Ok(Answer::Invite {
+            invite: invite.encode(),
+            is_new_repository,
+        })
     }
 
     fn seals(&self, repository: &RepositoryName) -> Result<Answer, Failure> {
@@ -203,10 +221,10 @@ impl Operator {
         Ok(Status {
             software: concat!("outlast-vault ", env!("CARGO_PKG_VERSION")).to_owned(),
             identity: self.vault.identity().to_string(),
-            pin: hex(&self.folder.pin()?),
+            pin: self.folder.pin()?.map(|pin| hex(&pin)),
             addresses: self.folder.config.addresses.clone(),
             is_serving: self.is_serving,
-            read_only: None,
+            read_only: self.vault.read_only_reason(),
             time: self.vault.time(),
             clock: SystemClock.now().clock,
             log_entries: self.vault.log_size(),

@@ -207,7 +207,8 @@ fn seals(all: &[SealRow]) {
 
 fn status(status: &Status) {
     line(format!("identity    {}", status.identity));
-    line(format!("pin         {}", status.pin));
+    let pin = status.pin.as_deref().unwrap_or("none: no TLS");
+    line(format!("pin         {pin}"));
     line(format!("addresses   {}", status.addresses.join(", ")));
     line(format!(
         "state       {}{}",
