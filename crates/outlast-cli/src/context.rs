@@ -139,6 +139,7 @@ impl Context {
                 ca_certificates: global.cacert.clone(),
                 client_certificate: global.tls_client_cert.clone(),
                 insecure: global.insecure_tls,
+                ..TlsOptions::default()
             },
             connections,
             limits: Limits {
