@@ -109,6 +109,11 @@ pub enum RepoError {
 }
 
 impl RepoError {
+    /// Whether credentials are not good for what was asked. Nothing need be damaged.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, RepoError::Store(StoreError::Denied { .. }))
+    }
+
     /// The object `name` is damaged as `error` says.
     pub fn damaged(name: ObjectName, error: impl ToString) -> Self {
         RepoError::Damaged {

@@ -65,6 +65,12 @@ pub enum Notice {
         /// What is wrong.
         reason: String,
     },
+    /// The parent's trees are neither in the local cache nor to be had; files are read again.
+    #[error(
+        "trees of the parent snapshot are not in the local cache, and these credentials do not read \
+         packs: the files beneath are read again, and nothing is stored twice"
+    )]
+    ParentNotCached,
     /// An object is damaged.
     #[error("{name} is damaged: {reason}")]
     Damaged {

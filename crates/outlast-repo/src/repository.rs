@@ -313,7 +313,7 @@ impl Repository {
         visit: IndexVisitor<'_>,
     ) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
         let loaded = load_index(self, cancel, visit)?;
-        self.trust.reset(loaded.index.packs());
+        self.trust.reset(&loaded.index);
         *self.index.write() = loaded.index;
         *self.index_files.write() = loaded.index_files;
         Ok((loaded.files, loaded.bad_files))
@@ -370,22 +370,29 @@ impl Repository {
         Ok(snapshots)
     }
 
-    /// Reads a blob from whichever place has it intact.
+    /// Reads a blob from whichever place has it intact. Credentials that do not read packs are
+    /// [`StoreError::Denied`], unless a cache has it.
     pub fn load_blob(&self, handle: BlobHandle) -> Result<Vec<u8>, RepoError> {
         let locations: Vec<BlobLocation> = self.index.read().find(handle).collect();
         if locations.is_empty() {
             return Err(RepoError::BlobMissing(handle));
         }
         let mut reasons = Vec::new();
+        let mut denied = None;
         for location in &locations {
             match self.load_blob_at(location) {
                 Ok(plaintext) => return Ok(plaintext),
                 // Trying elsewhere does not help while the store is away.
                 Err(RepoError::Store(error)) if error.is_retryable() => return Err(error.into()),
+                Err(RepoError::Store(error @ StoreError::Denied { .. })) => denied = Some(error),
                 Err(error) => {
                     reasons.push(format!("in pack {}: {error}", location.pack_id.short()))
                 }
             }
+        }
+        // Where these credentials do not read packs, nothing is known to be damaged.
+        if let Some(error) = denied {
+            return Err(error.into());
         }
         if let Some(plaintext) = self.salvage_blob(handle, &locations)? {
             return Ok(plaintext);

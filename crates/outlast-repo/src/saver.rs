@@ -387,8 +387,12 @@ impl Saver<'_> {
 
     /// Makes a pack known that is durable in the store and whose blobs are known to be right.
     pub(crate) fn add_stored_pack(&self, id: Id, blobs: &[PackedBlob]) -> Result<(), RepoError> {
-        self.repository.trust().add_own(id);
-        let number = self.repository.index_mut().add_pack(id, blobs);
+        let (number, bytes) = {
+            let mut index = self.repository.index_mut();
+            let number = index.add_pack(id, blobs);
+            (number, index.pack_facts(number).pack_bytes())
+        };
+        self.repository.trust().add_own(id, bytes);
         {
             // Only now, when the index answers for them.
             let mut in_flight = self.in_flight.lock();

@@ -4,6 +4,9 @@
 //! a pack that does not have it; a writer that believed it would never store the blob. So before a
 //! blob counts as stored, its pack's own header is looked at once, unless this host wrote the pack
 //! itself. What was looked at is remembered in a local file, which may be lost at any time.
+//!
+//! Where the credentials do not read packs, a pack's size has to do: it follows from its entries in
+//! the index, so that a pack that is not there, or to which an index adds a blob, is found out.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -12,15 +15,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use outlast_format::BlobHandle;
-use outlast_object::Id;
+use outlast_object::{Id, ObjectKind};
 use outlast_store::StoreError;
 use parking_lot::{Mutex, RwLock};
 
-use crate::{BlobLocation, Notice, RepoError, Repository, read_pack_header};
+use crate::{BlobIndex, BlobLocation, Notice, PackNumber, RepoError, Repository, read_pack_header};
 
-/// Name of the file in the notes folder: ids of packs, 32 bytes each.
-const NOTES_FILE: &str = "verified-packs";
-/// A longer file is started afresh; this is two million packs.
+/// Name of the file in the notes folder: records of a pack's id and the size that its index entries
+/// made of it when it was verified. Entries that somebody adds later make another size.
+const NOTES_FILE: &str = "verified-packs-2";
+/// Bytes of a record: the id and the size, least byte first.
+const RECORD_BYTES: usize = Id::LEN + 8;
+/// A longer file is started afresh; this is more than a million packs.
 const NOTES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Memory of which packs were verified.
@@ -30,9 +36,13 @@ pub struct PackTrust {
     verified: RwLock<HashSet<Id>>,
     /// Packs whose index entries are partly wrong, and the blobs they do have.
     mixed: RwLock<HashMap<Id, HashSet<(BlobHandle, u32)>>>,
-    fresh: Mutex<Vec<Id>>,
-    /// Packs cannot be read with these credentials: the index has to be believed.
+    fresh: Mutex<Vec<(Id, u64)>>,
+    /// Packs cannot be read with these credentials.
     unreadable: AtomicBool,
+    /// Packs that have the size that the index makes of them, where more cannot be known.
+    believed: RwLock<HashSet<Id>>,
+    /// Sizes of all packs, listed once when they are needed; `None` where they cannot be listed.
+    sizes: Mutex<Option<Option<HashMap<Id, u64>>>>,
 }
 
 impl PackTrust {
@@ -44,35 +54,44 @@ impl PackTrust {
     }
 
     /// Takes what is remembered about the packs of a freshly loaded index.
-    pub(crate) fn reset(&self, packs: &[Id]) {
+    pub(crate) fn reset(&self, index: &BlobIndex) {
         let remembered = self.read_notes();
         let mut verified = self.verified.write();
         verified.clear();
-        verified.extend(packs.iter().filter(|id| remembered.contains(*id)));
+        for (number, id) in index.packs().iter().enumerate() {
+            let bytes = index.pack_facts(PackNumber(number as u32)).pack_bytes();
+            if remembered.get(id) == Some(&bytes) {
+                verified.insert(*id);
+            }
+        }
         self.mixed.write().clear();
+        self.believed.write().clear();
+        *self.sizes.lock() = None;
     }
 
-    fn read_notes(&self) -> HashSet<Id> {
+    fn read_notes(&self) -> HashMap<Id, u64> {
         let mut bytes = Vec::new();
         let Some(folder) = &self.folder else {
-            return HashSet::new();
+            return HashMap::new();
         };
         if let Ok(file) = File::open(folder.join(NOTES_FILE)) {
             // A file that cannot be read merely means that packs are looked at again.
             let _ = file.take(NOTES_BYTES_MAX).read_to_end(&mut bytes);
         }
-        bytes
-            .as_chunks::<{ Id::LEN }>()
-            .0
-            .iter()
-            .map(|bytes| Id::from_bytes(*bytes))
-            .collect()
+        let record = |record: &[u8; RECORD_BYTES]| {
+            let (mut id, mut size) = ([0; Id::LEN], [0; 8]);
+            id.copy_from_slice(&record[..Id::LEN]);
+            size.copy_from_slice(&record[Id::LEN..]);
+            (Id::from_bytes(id), u64::from_le_bytes(size))
+        };
+        let (records, _) = bytes.as_chunks::<RECORD_BYTES>();
+        records.iter().map(record).collect()
     }
 
-    /// A pack that this program stored itself.
-    pub(crate) fn add_own(&self, pack: Id) {
+    /// A pack that this program stored itself, and the size that the index makes of it.
+    pub(crate) fn add_own(&self, pack: Id, bytes: u64) {
         self.verified.write().insert(pack);
-        self.fresh.lock().push(pack);
+        self.fresh.lock().push((pack, bytes));
     }
 
     /// Appends what was verified since to the notes. Failing is no error: it costs time only.
@@ -83,14 +102,21 @@ impl PackTrust {
             return;
         }
         let path = folder.join(NOTES_FILE);
-        let long = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > NOTES_BYTES_MAX);
+        // A torn record, left by a crash, would shift all that follow.
+        let unfit =
+            |bytes: u64| bytes > NOTES_BYTES_MAX || !bytes.is_multiple_of(RECORD_BYTES as u64);
+        let long = fs::metadata(&path).is_ok_and(|metadata| unfit(metadata.len()));
         let mut options = OpenOptions::new();
         options
             .create(true)
             .append(!long)
             .write(true)
             .truncate(long);
-        let bytes: Vec<u8> = fresh.iter().flat_map(|id| *id.as_bytes()).collect();
+        let mut bytes = Vec::with_capacity(fresh.len() * RECORD_BYTES);
+        for (id, size) in fresh {
+            bytes.extend_from_slice(id.as_bytes());
+            bytes.extend_from_slice(&size.to_le_bytes());
+        }
         if let Ok(mut file) = options.open(&path) {
             let _ = file.write_all(&bytes);
         }
@@ -98,7 +124,7 @@ impl PackTrust {
 
     /// Whether all that the index says of the pack is known to be so.
     pub(crate) fn is_verified(&self, pack: &Id) -> bool {
-        self.verified.read().contains(pack) || self.unreadable.load(Ordering::Relaxed)
+        self.verified.read().contains(pack) || self.believed.read().contains(pack)
     }
 
     /// Whether the blob really is where the index claims, as far as is known without looking.
@@ -123,12 +149,15 @@ impl PackTrust {
         }
         let pack = location.pack_id;
         let place = (location.blob.handle, location.blob.offset);
+        let reads = repository.store().capabilities().reads_packs;
+        if !reads || self.unreadable.load(Ordering::Relaxed) {
+            return self.has_expected_size(repository, location);
+        }
         match self.look(repository, location) {
             Ok(blobs) => Ok(blobs.is_none_or(|blobs| blobs.contains(&place))),
             Err(RepoError::Store(StoreError::Denied { .. })) => {
-                // An append-only credential need not be able to read packs.
                 self.unreadable.store(true, Ordering::Relaxed);
-                Ok(true)
+                self.has_expected_size(repository, location)
             }
             Err(RepoError::Store(error)) if error.is_retryable() => Err(error.into()),
             Err(error) => {
@@ -140,6 +169,40 @@ impl PackTrust {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether a pack that cannot be read is as large as its entries in the index make it. If not,
+    /// nothing that an index says of it is relied on.
+    fn has_expected_size(
+        &self,
+        repository: &Repository,
+        location: &BlobLocation,
+    ) -> Result<bool, RepoError> {
+        let pack = location.pack_id;
+        let expected = repository.index().pack_facts(location.pack).pack_bytes();
+        let mut listed = self.sizes.lock();
+        let sizes = match &mut *listed {
+            Some(sizes) => sizes,
+            None => listed.insert(list_sizes(repository)?),
+        };
+        let found = sizes.as_ref().map(|sizes| sizes.get(&pack).copied());
+        drop(listed);
+        let reason = match found {
+            // Not even sizes are told: the index has to be believed.
+            None => None,
+            Some(Some(found)) if found == expected => None,
+            Some(Some(found)) => Some(format!("it has {found} bytes instead of {expected}")),
+            Some(None) => Some("it does not exist".to_owned()),
+        };
+        let Some(reason) = reason else {
+            self.believed.write().insert(pack);
+            return Ok(true);
+        };
+        if self.mixed.write().insert(pack, HashSet::new()).is_none() {
+            let notice = Notice::PoisonedIndex { pack, reason };
+            repository.environment().notice(notice);
+        }
+        Ok(false)
     }
 
     /// Reads a pack's header and compares it with all index entries of the pack. `None`: all agree.
@@ -168,7 +231,7 @@ impl PackTrust {
         });
         if agreeing.count() as u32 == facts.entries {
             self.verified.write().insert(pack);
-            self.fresh.lock().push(pack);
+            self.fresh.lock().push((pack, expected));
             return Ok(None);
         }
         drop(index);
@@ -182,5 +245,18 @@ impl PackTrust {
             .collect();
         self.mixed.write().insert(pack, places.clone());
         Ok(Some(places))
+    }
+}
+
+/// The sizes of all packs; `None` where the store does not tell them.
+fn list_sizes(repository: &Repository) -> Result<Option<HashMap<Id, u64>>, RepoError> {
+    let mut sizes = HashMap::new();
+    let listed = repository.store().list(ObjectKind::Pack, &mut |info| {
+        sizes.insert(info.id, info.size);
+    });
+    match listed {
+        Ok(()) => Ok(Some(sizes)),
+        Err(StoreError::Denied { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

@@ -302,3 +302,27 @@ fn what_no_index_lists_is_an_error() {
     let error = needed_objects_by_trees_of(&empty, &good, &snapshot, &cancel).unwrap_err();
     assert!(matches!(error, RepoError::BlobMissing(_)), "{error}");
 }
+
+/// Several workers meet a blob at once whose pack nobody has looked at yet: one looks, and the
+/// others must not take it for missing.
+#[test]
+fn files_of_the_same_content_are_collected_by_many_workers_at_once() {
+    let store = Arc::new(MemoryStore::new());
+    init_small(store.clone());
+    let mut source = MemorySource::default();
+    for number in 0..40 {
+        source = source.with(&format!("/{number}"), noise(3000, number / 8), 1);
+    }
+    next(&store, &source, 1_700_000_000, None);
+    for seconds in 1..40 {
+        let repository = open_small(store.clone()).unwrap();
+        let options = BackupOptions {
+            read_concurrency: Some(16),
+            ..backup_options(1_700_000_000 + seconds)
+        };
+        let cancel = Cancel::new();
+        let outcome = backup(&repository, &source, &options, &NoObserver, &cancel).unwrap();
+        let id = outcome.snapshot.unwrap().0;
+        assert_eq!(outcome.needed.unwrap(), walked(&store, id));
+    }
+}

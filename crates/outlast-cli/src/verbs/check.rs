@@ -101,8 +101,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let location = context.location_text()?;
     let password = context.password(&location)?;
     let mut options = context.session_options(&location, password)?;
-    if !arguments.with_cache {
-        // What is in the cache is intact and says nothing of the repository.
+    if !arguments.with_cache && options.connect.capabilities.reads_packs {
+        // What is in the cache is intact and says nothing of the repository. Where trees can be had
+        // from nowhere else, it tells at least whether all that they name is there.
         options.cache = CacheChoice::Off;
     }
     let session = Session::open(&options, context.environment(), &context.cancel)?;

@@ -12,6 +12,9 @@ const PACKS_MAX: usize = 100_000;
 /// Adds packs to the index that no index lists. Those that cannot be read are left alone.
 pub(crate) fn adopt_packs(saver: &Saver<'_>, cancel: &Cancel) -> Result<(), RepoError> {
     let repository = saver.repository();
+    if !repository.store().capabilities().reads_packs {
+        return Ok(());
+    }
     let mut unknown: Vec<(Id, u64)> = Vec::new();
     {
         let index = repository.index();

@@ -17,6 +17,7 @@ mod walk;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use outlast_format::{BlobKind, Chunker, Compressor, Snapshot, SnapshotSummary, Time};
 use outlast_object::Id;
@@ -107,6 +108,8 @@ struct Run<'a> {
     jobs: Jobs,
     counts: Counts,
     root: Mutex<Option<Id>>,
+    /// Trees of the parent that these credentials do not read.
+    trees_denied: AtomicU32,
 }
 
 /// What one thread keeps from job to job.
@@ -155,6 +158,7 @@ pub fn backup(
             jobs: Jobs::new(workers(options)),
             counts: Counts::default(),
             root: Mutex::new(None),
+            trees_denied: AtomicU32::new(0),
         };
         let tree = run_all(&run);
         if matches!(tree, Ok(_) | Err(RepoError::Refused(_))) {

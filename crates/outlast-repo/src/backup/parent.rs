@@ -1,10 +1,15 @@
 //! The parent snapshot: what the source looked like the last time.
 
+use std::sync::atomic::Ordering;
+
 use outlast_format::{Node, Snapshot, TreeReader};
 use outlast_object::Id;
 
 use super::{ChangeDetection, Run};
 use crate::Notice;
+
+/// A store that did not say beforehand that it does not let packs be read is asked so often.
+const TREES_DENIED_MAX: u32 = 3;
 
 /// The snapshot that is compared with.
 #[derive(Debug, Clone)]
@@ -35,17 +40,26 @@ impl ParentTree {
         let Some(tree) = tree else {
             return Self::none();
         };
+        let environment = run.repository.environment();
+        let announced = !run.repository.store().capabilities().reads_packs;
+        if !announced && run.trees_denied.load(Ordering::Relaxed) >= TREES_DENIED_MAX {
+            return Self::none();
+        }
         match run.repository.load_tree(tree) {
             Ok(reader) => Self {
                 reader: Some(reader),
                 ahead: None,
             },
+            Err(error) if error.is_denied() => {
+                if run.trees_denied.fetch_add(1, Ordering::Relaxed) == 0 {
+                    environment.notice(Notice::ParentNotCached);
+                }
+                Self::none()
+            }
             Err(error) => {
                 let object = format!("tree {}", tree.short());
                 let reason = error.to_string();
-                run.repository
-                    .environment()
-                    .notice(Notice::BadParent { object, reason });
+                environment.notice(Notice::BadParent { object, reason });
                 Self::none()
             }
         }

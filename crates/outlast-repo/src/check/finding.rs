@@ -119,6 +119,28 @@ pub enum Finding {
         /// What is wrong with it.
         reason: String,
     },
+    /// Trees that these credentials do not read. What lies beneath them was not looked at.
+    #[error(
+        "{trees} trees were not checked, nor what lies beneath them: trees are in packs, which these \
+         credentials do not read"
+    )]
+    TreesNotChecked {
+        /// How many were met; those beneath are not known.
+        trees: u64,
+    },
+    /// A pack that has another size than the index makes of it, and that these credentials do not
+    /// read.
+    #[error(
+        "pack {pack} has {found} bytes instead of {expected}, and it cannot be read to see why"
+    )]
+    PackNotChecked {
+        /// The pack.
+        pack: Id,
+        /// The size that follows from the index.
+        expected: u64,
+        /// The size it has.
+        found: u64,
+    },
     /// A tree with an entry that cannot be.
     #[error("tree {tree}: {reason}")]
     BadTree {
@@ -136,9 +158,10 @@ impl Finding {
             Finding::DuplicatePack { .. }
             | Finding::MixedPack { .. }
             | Finding::UnreferencedPack { .. } => Severity::Hint,
-            Finding::BadKey { .. } | Finding::BadLock { .. } | Finding::FutureSnapshot { .. } => {
-                Severity::Warning
-            }
+            Finding::BadKey { .. }
+            | Finding::BadLock { .. }
+            | Finding::FutureSnapshot { .. }
+            | Finding::TreesNotChecked { .. } => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -156,9 +179,11 @@ impl Finding {
             | Finding::UnreferencedPack { pack, .. }
             | Finding::WrongIndex { pack, .. }
             | Finding::DamagedPack { pack, .. }
+            | Finding::PackNotChecked { pack, .. }
             | Finding::UnsteadyPack { pack, .. } => (Pack, pack),
             Finding::MissingBlob { .. }
             | Finding::UnreadableTree { .. }
+            | Finding::TreesNotChecked { .. }
             | Finding::BadTree { .. } => return None,
         };
         Some(ObjectName::new(kind, *id))

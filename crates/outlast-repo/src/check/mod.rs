@@ -87,6 +87,13 @@ pub fn check(
     cancel: &Cancel,
 ) -> Result<CheckReport, RepoError> {
     repository.ensure_present()?;
+    let reads_packs = repository.store().capabilities().reads_packs;
+    if !reads_packs && options.read_data != ReadData::Nothing {
+        return Err(RepoError::Refused(format!(
+            "data cannot be checked at {}: these credentials do not read packs",
+            repository.store().location()
+        )));
+    }
     let findings = Findings::new(observer);
     let parts = Parts {
         repository,
@@ -163,7 +170,13 @@ impl Parts<'_> {
             None => u64::from_le_bytes(random_bytes()?),
         };
         let mut packs = self.options.read_data.choose(&plausible, seed);
-        packs.extend(listed.suspect);
+        if repository.store().capabilities().reads_packs {
+            packs.extend(listed.suspect);
+        } else {
+            for (pack, found) in listed.suspect {
+                self.cannot_look_at(pack, found);
+            }
+        }
         let by_pack = repository.index().by_pack().ok_or_else(|| {
             RepoError::Refused("the index has more entries than can be checked".to_owned())
         })?;
@@ -176,6 +189,25 @@ impl Parts<'_> {
             cancel: self.cancel,
         };
         reading.read_all(&packs, damage)
+    }
+
+    /// A pack is not as the index has it, and that is all that can be known.
+    fn cannot_look_at(&self, pack: Id, found: u64) {
+        let index = self.repository.index();
+        let number = index.pack_number(&pack);
+        let expected = number.map(|number| index.pack_facts(number).pack_bytes());
+        drop(index);
+        let expected = expected.unwrap_or_default();
+        if expected == found {
+            let problems = PackProblems::one(PackProblem::Contradiction);
+            self.findings.add(Finding::WrongIndex { pack, problems });
+        } else {
+            self.findings.add(Finding::PackNotChecked {
+                pack,
+                expected,
+                found,
+            });
+        }
     }
 }
 

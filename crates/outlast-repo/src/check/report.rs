@@ -50,6 +50,8 @@ pub struct CheckTotals {
     pub snapshots: u64,
     /// Trees.
     pub trees: u64,
+    /// Trees that the credentials do not read; nobody knows how many lie beneath them.
+    pub trees_not_checked: u64,
     /// Packs in the store.
     pub packs: u64,
     /// Packs without an index.
@@ -84,6 +86,7 @@ impl<'a> Findings<'a> {
         }
         match &finding {
             Finding::BadIndex { .. }
+            | Finding::PackNotChecked { .. }
             | Finding::DuplicatePack { .. }
             | Finding::WrongIndex { .. } => {
                 report.suggest_repair_index = true;

@@ -41,6 +41,7 @@ struct State {
     open: Vec<u64>,
     at_work: usize,
     trees: u64,
+    trees_denied: u64,
     failure: Option<RepoError>,
     damage: TreeDamage,
 }
@@ -96,7 +97,15 @@ impl<'a> TreeCheck<'a> {
             Ok(())
         })?;
         let state = self.state.into_inner();
-        self.findings.totals(|totals| totals.trees = state.trees);
+        let (read, denied) = (state.trees - state.trees_denied, state.trees_denied);
+        self.findings.totals(|totals| {
+            totals.trees = read;
+            totals.trees_not_checked = denied;
+        });
+        if denied > 0 {
+            self.findings
+                .add(Finding::TreesNotChecked { trees: denied });
+        }
         match state.failure {
             Some(failure) => Err(failure),
             None => Ok(state.damage),
@@ -174,6 +183,10 @@ impl<'a> TreeCheck<'a> {
         let _held = self.budget.take(self.bytes_of(tree));
         let nodes = match self.repository.load_tree(tree) {
             Ok(nodes) => nodes,
+            Err(error) if error.is_denied() => {
+                self.state.lock().trees_denied += 1;
+                return Ok(());
+            }
             Err(error) => {
                 let reason = self.repository.of_one_object(error)?.to_string();
                 self.findings.add(Finding::UnreadableTree { tree, reason });

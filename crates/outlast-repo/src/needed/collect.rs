@@ -18,7 +18,7 @@ pub struct NeededPacks(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     places: Places,
-    /// Blobs that are needed and lie in no pack yet.
+    /// Blobs that are needed and lie in no pack yet, as far as is known.
     pending: HashSet<BlobHandle>,
 }
 
@@ -47,8 +47,7 @@ impl NeededPacks {
     pub(crate) fn add_blob(&self, repository: &Repository, handle: BlobHandle) {
         // Taken first: whoever stores the blob meanwhile puts it into the index and then looks here.
         let mut state = self.0.lock();
-        let claims: Vec<BlobLocation> = repository.index().find(handle).collect();
-        let choice = Choice::of(repository.trust(), &claims);
+        let choice = choice_of(repository, handle);
         if choice.is_sure() {
             state.places.add(choice);
         } else {
@@ -80,11 +79,25 @@ impl NeededPacks {
     /// All that is needed but the snapshot itself, once all is stored. [`RepoError::BlobMissing`] if
     /// something has not arrived: a snapshot must not be made then.
     pub(crate) fn finish(&self, repository: &Repository) -> Result<NeededObjects, RepoError> {
-        let state = std::mem::take(&mut *self.0.lock());
-        if let Some(handle) = state.pending.iter().next() {
-            return Err(RepoError::BlobMissing(*handle));
+        let State {
+            mut places,
+            pending,
+        } = std::mem::take(&mut *self.0.lock());
+        for handle in pending {
+            // It may have been there all along, and somebody else was still looking at its pack.
+            let choice = choice_of(repository, handle);
+            if !choice.is_sure() {
+                return Err(RepoError::BlobMissing(handle));
+            }
+            places.add(choice);
         }
-        let packs = state.places.decide(&repository.index(), repository.trust());
+        let packs = places.decide(&repository.index(), repository.trust());
         NeededObjects::of_packs(repository, &packs, &[])
     }
+}
+
+/// The packs that a blob is known or said to be in.
+fn choice_of(repository: &Repository, handle: BlobHandle) -> Choice {
+    let claims: Vec<BlobLocation> = repository.index().find(handle).collect();
+    Choice::of(repository.trust(), &claims)
 }
