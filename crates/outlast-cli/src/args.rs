@@ -84,6 +84,10 @@ pub struct GlobalArguments {
         value_name = "FILE"
     )]
     pub repository_file: Option<PathBuf>,
+    /// The repository of a custodian as it was, at 2026-11-01, 2026-11-01T08:00:00Z or a position
+    /// in the vault's log
+    #[arg(long, global = true, value_name = "MOMENT")]
+    pub as_of: Option<String>,
     /// File that holds the repository's password
     #[arg(
         short,

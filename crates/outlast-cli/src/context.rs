@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use outlast_format::Compression;
 use outlast_object::ObjectName;
-use outlast_ops::{CacheChoice, Session, SessionOptions, default_cache_folder};
+use outlast_ops::{CacheChoice, Place, Session, SessionOptions, default_cache_folder, find_place};
 use outlast_repo::{Cancel, Environment, Notice, Notices, RepoError};
-use outlast_store::{
-    ConnectOptions, Limits, Location, RetryEvent, Secret, Store, Timeouts, TlsOptions,
-};
+use outlast_store::{ConnectOptions, Limits, RetryEvent, Secret, Store, Timeouts, TlsOptions};
 
 use crate::args::GlobalArguments;
 use crate::exit::{self, Failure};
@@ -157,6 +155,13 @@ impl Context {
         Ok(options)
     }
 
+    /// The place that a location names, and how it is reached.
+    pub fn place(&self, location: &str) -> Result<(Place, ConnectOptions), Failure> {
+        let mut connect = self.connect_options()?;
+        let place = find_place(location, self.global.as_of.as_deref(), &mut connect)?;
+        Ok((place, connect))
+    }
+
     /// How a repository at `location` is opened with `password`.
     pub fn session_options(
         &self,
@@ -178,9 +183,10 @@ impl Context {
             Some(text) => parse::duration(text).map_err(Failure::new)?,
             None => Duration::ZERO,
         };
+        let (place, connect) = self.place(location)?;
         Ok(SessionOptions {
-            location: Location::parse(location)?,
-            connect: self.connect_options()?,
+            location: place.location,
+            connect,
             password,
             key_hint: global.key_hint.clone(),
             cache: self.cache(),
@@ -204,7 +210,8 @@ impl Context {
     }
 
     fn ensure_repository(&self, location: &str) -> Result<(), Failure> {
-        let store = outlast_store::open(&Location::parse(location)?, &self.connect_options()?)?;
+        let (place, connect) = self.place(location)?;
+        let store = outlast_store::open(&place.location, &connect)?;
         if store.exists(&ObjectName::CONFIG)? {
             return Ok(());
         }

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use outlast_ops::{ConfigurationError, ProtectError};
+use outlast_ops::{ConfigurationError, CustodianError, ProtectError};
 use outlast_repo::{Cancel, RepoError};
 use outlast_store::StoreError;
+use outlast_wire::WireError;
 
 use crate::render::{self, message};
 
@@ -24,11 +25,13 @@ pub const WRONG_PASSWORD: u8 = 12;
 pub const NOT_SAFE_YET: u8 = 20;
 /// A guard stopped the command: it would have lost something silently.
 pub const GUARDED: u8 = 21;
+/// The snapshot is stored, but its custodian gave no valid receipt.
+pub const NO_RECEIPT: u8 = 23;
 /// Interrupted by a signal.
 pub const INTERRUPTED: u8 = 130;
 
 /// All codes with their meanings, for the documentation.
-pub const TABLE: [(u8, &str); 9] = [
+pub const TABLE: [(u8, &str); 10] = [
     (OK, "success"),
     (
         FAILED,
@@ -46,6 +49,10 @@ pub const TABLE: [(u8, &str); 9] = [
         "written, but not safe yet (protect --require-safe)",
     ),
     (GUARDED, "a guard stopped the command and explains why"),
+    (
+        NO_RECEIPT,
+        "the snapshot is stored, but its custodian gave no valid receipt",
+    ),
     (INTERRUPTED, "interrupted by a signal"),
 ];
 
@@ -87,10 +94,38 @@ impl Failure {
         }
     }
 
+    /// A snapshot that is stored, and for which there is no valid receipt.
+    pub fn no_receipt(custodian: &str, error: CustodianError) -> Self {
+        let failure = Failure::from(error);
+        let message = format!(
+            "the snapshot is stored, but {custodian} gave no valid receipt: {}",
+            failure.message
+        );
+        let hint = failure
+            .hint
+            .unwrap_or_else(|| "nothing of it counts as held; run the command again".to_owned());
+        Failure::with_code(NO_RECEIPT, message).hint(hint)
+    }
+
     /// Adds what to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl From<CustodianError> for Failure {
+    fn from(error: CustodianError) -> Self {
+        let failure = Failure::new(error.to_string());
+        match error {
+            CustodianError::Store(error) | CustodianError::Wire(WireError::Store(error)) => {
+                RepoError::Store(error).into()
+            }
+            CustodianError::Wire(WireError::LogForked { .. }) => {
+                failure.hint("do not rely on this custodian; docs/custodians.md says what to do")
+            }
+            _ => failure,
+        }
     }
 }
 
@@ -135,6 +170,7 @@ impl From<ProtectError> for Failure {
         let text = error.to_string();
         match error {
             ProtectError::Repository(error) => error.into(),
+            ProtectError::Custodian(error) => error.into(),
             ProtectError::NothingToProtect => Failure::new(text).hint("for example: outlast protect ~/Documents"),
             ProtectError::PasswordLost { .. } => Failure::new(text).hint(
                 "put the password file back from your copy of it; without it nobody can read the repository",

@@ -68,6 +68,10 @@ pub struct Places {
     pub password_file: PathBuf,
     /// The repository it makes.
     pub repository: PathBuf,
+    /// The folder of custodians.
+    pub custodians: PathBuf,
+    /// The folder of receipts.
+    pub receipts: PathBuf,
 }
 
 impl Places {
@@ -89,6 +93,8 @@ impl Places {
             config_file: config.join("outlast/outlast.toml"),
             password_file: config.join("outlast/repository.key"),
             repository: data.join("outlast/repository"),
+            custodians: config.join("outlast/custodians"),
+            receipts: data.join("outlast/receipts"),
         })
     }
 }

@@ -8,20 +8,27 @@
 
 mod backup;
 mod config;
+mod custodian;
 mod mount;
 mod protect;
+mod receipts;
 mod select;
 mod session;
 mod status;
 
 pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, target_paths};
 pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
+pub use custodian::{
+    AddedCustodian, Custodian, CustodianError, Custodians, Meeting, Place, find_place,
+    is_custodian_location, meet,
+};
 pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
     Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
 };
+pub use receipts::{Held, KeptReceipt, held_by, kept_receipts, seal_backup, verify_receipt};
 pub use select::{ChosenSnapshot, choose_snapshot, choose_snapshots};
 pub use session::{
     CacheChoice, Session, SessionOptions, default_cache_folder, init_session, stored_snapshots,
 };
-pub use status::{Status, Verdict, read_status, restore_command, shell_quote};
+pub use status::{Status, Verdict, moment, read_status, restore_command, shell_quote};

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use outlast_custody::Scope;
 use outlast_format::{Compression, ScryptCost};
 use outlast_repo::{
     BackupObserver, Cancel, ChangeDetection, Environment, GroupBy, InitOptions, RepoError,
@@ -19,6 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::backup::{BackupRequest, BackupRun, Target, run_backup};
 use crate::config::{Configuration, ConfigurationError, Places, read_secret, write_durably};
+use crate::custodian::{Custodian, CustodianError, Custodians, find_place};
+use crate::receipts::{Held, seal_backup};
 use crate::session::{CacheChoice, Session, SessionOptions, init_session, is_within};
 
 /// `protect` cannot do its work.
@@ -30,9 +33,18 @@ pub enum ProtectError {
     /// The repository or the source.
     #[error(transparent)]
     Repository(#[from] RepoError),
+    /// The custodian.
+    #[error(transparent)]
+    Custodian(#[from] CustodianError),
     /// Nothing was named and nothing is remembered.
     #[error("nothing is protected yet: name the files and folders to protect")]
     NothingToProtect,
+    /// Several custodians could keep the repository.
+    #[error(
+        "there are several custodians; say which one keeps the repository: put repository = \"vault:NAME\" and password_file into {}",
+        .0.display()
+    )]
+    SeveralCustodians(PathBuf),
     /// A path that is not there.
     #[error("{} does not exist", .0.display())]
     NoSuchPath(PathBuf),
@@ -73,6 +85,9 @@ pub struct Prepared {
     pub places: Places,
     /// Whether the repository was made just now.
     pub is_new: bool,
+    /// Who keeps the repository, if a custodian does.
+    pub custodian: Option<Custodian>,
+    connect: ConnectOptions,
 }
 
 /// What `protect` did.
@@ -82,6 +97,9 @@ pub struct Protected {
     pub run: BackupRun,
     /// Folders that were left out because they hold the repository itself or its cache.
     pub own_folders: Vec<PathBuf>,
+    /// What the custodian gave a receipt for, or why there is none. None where no custodian keeps
+    /// the repository.
+    pub held: Option<Result<Held, CustodianError>>,
 }
 
 /// Opens what an earlier use made, or makes it.
@@ -93,8 +111,12 @@ pub fn prepare_protect(
     cancel: &Cancel,
 ) -> Result<Prepared, ProtectError> {
     let known = Configuration::read(&places.config_file)?;
+    let repository = match known {
+        Some(_) => String::new(),
+        None => usual_repository(&places)?,
+    };
     let mut configuration = known.clone().unwrap_or_else(|| Configuration {
-        repository: places.repository.to_string_lossy().into_owned(),
+        repository,
         password_file: places.password_file.clone(),
         paths: Vec::new(),
         exclude: Vec::new(),
@@ -121,9 +143,11 @@ pub fn prepare_protect(
     if configuration.paths.is_empty() {
         return Err(ProtectError::NothingToProtect);
     }
+    let mut connect = ConnectOptions::default();
+    let place = find_place(&configuration.repository, None, &mut connect)?;
     let mut options = SessionOptions {
-        location: Location::parse(&configuration.repository).map_err(RepoError::from)?,
-        connect: ConnectOptions::default(),
+        location: place.location,
+        connect: connect.clone(),
         password: Zeroizing::new(Vec::new()),
         key_hint: None,
         cache,
@@ -162,7 +186,23 @@ pub fn prepare_protect(
         configuration,
         places,
         is_new,
+        custodian: place.custodian,
+        connect,
     })
+}
+
+/// Where a new repository is made: at the custodian that can take one, if there is exactly one, else
+/// in the user's own folder.
+fn usual_repository(places: &Places) -> Result<String, ProtectError> {
+    let custodians = Custodians::of(places).list()?;
+    let mut able = custodians
+        .iter()
+        .filter(|custodian| custodian.invite.scopes.contains(&Scope::Append));
+    match (able.next(), able.next()) {
+        (Some(only), None) => Ok(format!("vault:{}", only.name)),
+        (None, _) => Ok(places.repository.to_string_lossy().into_owned()),
+        (Some(_), Some(_)) => Err(ProtectError::SeveralCustodians(places.config_file.clone())),
+    }
 }
 
 fn refuse_if_repository_exists(
@@ -251,5 +291,12 @@ pub fn run_protect(
         warn: None,
     };
     let run = run_backup(&prepared.session, backup, observer, totals)?;
-    Ok(Protected { run, own_folders })
+    let held = prepared.custodian.as_ref().and_then(|custodian| {
+        seal_backup(&prepared.places, custodian, &prepared.connect, &run).transpose()
+    });
+    Ok(Protected {
+        run,
+        own_folders,
+        held,
+    })
 }

@@ -4,42 +4,77 @@ use std::path::PathBuf;
 
 use outlast_format::Time;
 use outlast_object::Id;
-use outlast_repo::{Cancel, Environment, RepoError, StoredSnapshot};
+use outlast_repo::{Cancel, Environment, StoredSnapshot};
 
 use crate::config::{Configuration, Places, read_secret};
+use crate::custodian::find_place;
 use crate::protect::ProtectError;
+use crate::receipts::{Held, held_by};
 use crate::session::{CacheChoice, Session, SessionOptions, stored_snapshots};
 
 /// How safe a backup is. One place is never safe: whoever reaches it has everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing is backed up.
     Nothing,
-    /// A copy exists, at one place only.
+    /// A copy exists, at one place only, and nobody vouches for it.
     OnePlace,
+    /// One custodian has signed that it holds the newest snapshot.
+    OneCustodian {
+        /// Its name here.
+        custodian: String,
+        /// Until when, by the custodian's time, seconds since 1970.
+        until: u64,
+    },
 }
 
 impl Verdict {
+    /// The verdict that a receipt allows. The receipt was verified when it was read.
+    pub fn of(held: &Held) -> Self {
+        Self::OneCustodian {
+            custodian: held.custodian.clone(),
+            until: held.receipt.seal().until,
+        }
+    }
+
     /// The verdict as one line for people.
-    pub fn sentence(self) -> &'static str {
+    pub fn sentence(&self) -> String {
         match self {
             Verdict::Nothing => {
                 "kept nowhere: NOT SAFE; run `outlast protect PATH` to make the first copy"
+                    .to_owned()
             }
             Verdict::OnePlace => {
                 "kept in 1 place: NOT SAFE YET; next, copy the repository to a disk or a host that \
                  nobody with access to this machine can change"
+                    .to_owned()
             }
+            Verdict::OneCustodian { custodian, until } => format!(
+                "held by {custodian} until {}, by its signed receipt: NOT SAFE YET against the loss of \
+                 {custodian} itself; next, keep a copy that does not depend on it",
+                moment(*until)
+            ),
         }
     }
 
     /// The word for programs.
-    pub fn word(self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Verdict::Nothing => "nothing",
             Verdict::OnePlace => "one_place",
+            Verdict::OneCustodian { .. } => "one_custodian",
         }
     }
+}
+
+/// A moment in UTC for people, to the minute.
+pub fn moment(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok();
+    let time = time.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(
+        || "the end of time".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }
 
 /// What is protected and how.
@@ -76,10 +111,11 @@ pub fn read_status(
             repository: configuration.repository.clone(),
             password_file: configuration.password_file.clone(),
         })?;
+    let mut connect = outlast_store::ConnectOptions::default();
+    let place = find_place(&configuration.repository, None, &mut connect)?;
     let options = SessionOptions {
-        location: outlast_store::Location::parse(&configuration.repository)
-            .map_err(RepoError::from)?,
-        connect: outlast_store::ConnectOptions::default(),
+        location: place.location,
+        connect,
         password,
         key_hint: None,
         cache,
@@ -100,10 +136,12 @@ pub fn read_status(
     let newest = present
         .max_by_key(|stored| stored.snapshot.time.instant())
         .cloned();
-    let verdict = if newest.is_some() {
-        Verdict::OnePlace
-    } else {
-        Verdict::Nothing
+    let verdict = match (&newest, &place.custodian) {
+        (None, _) => Verdict::Nothing,
+        (Some(_), None) => Verdict::OnePlace,
+        // What a custodian says counts as far as its receipt proves it, now.
+        (Some(newest), Some(custodian)) => held_by(places, custodian, newest.id)?
+            .map_or(Verdict::OnePlace, |held| Verdict::of(&held)),
     };
     let config_file = places.config_file.clone();
     Ok(Some(Status {
@@ -134,9 +172,15 @@ pub fn restore_command(
     snapshot: &str,
     target: &str,
 ) -> String {
+    // Whoever backs up to a custodian has no token to read with; the one to restore with has this
+    // name.
+    let repository = match configuration.repository.strip_prefix("vault:") {
+        Some(name) => format!("vault:{name}-restore"),
+        None => configuration.repository.clone(),
+    };
     format!(
         "{program} -r {} --password-file {} restore {snapshot} --target {}",
-        shell_quote(&configuration.repository),
+        shell_quote(&repository),
         shell_quote(&configuration.password_file.to_string_lossy()),
         shell_quote(target),
     )

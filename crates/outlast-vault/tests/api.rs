@@ -121,7 +121,7 @@ fn refused_with<T: std::fmt::Debug>(outcome: Result<T, WireError>) -> String {
 fn a_backup_is_uploaded_sealed_and_proven() {
     let served = Served::new();
     let client = served.client(&[Scope::Append]);
-    let before = client.checkpoint(None).unwrap();
+    let before = client.checkpoint(&[]).unwrap();
     let (batch, mut names) = packs(0..300, 1000);
     let outcomes = client.put_batch(&batch).unwrap();
     assert!(
@@ -163,7 +163,7 @@ fn a_backup_is_uploaded_sealed_and_proven() {
     );
 
     // The log continues what was seen before.
-    let after = client.checkpoint(Some(before.checkpoint())).unwrap();
+    let after = client.checkpoint(&[before.checkpoint()]).unwrap();
     assert!(after.checkpoint().size > before.checkpoint().size + 300);
     let state = client.state().unwrap();
     assert!(state.has_exact_seals && state.read_only.is_none());
@@ -303,7 +303,7 @@ fn receipts_of_another_identity_count_for_nothing() {
     invite.identity = other.unwrap().verifier();
     let error = client(&invite).seal(id, &list).unwrap_err();
     assert!(matches!(error, WireError::Receipt(_)), "{error}");
-    let error = client(&invite).checkpoint(None).unwrap_err();
+    let error = client(&invite).checkpoint(&[]).unwrap_err();
     assert!(matches!(error, WireError::Unproven(_)), "{error}");
 }
 
@@ -311,23 +311,23 @@ fn receipts_of_another_identity_count_for_nothing() {
 fn a_log_that_lost_something_is_caught() {
     let served = Served::new();
     let client = served.client(&[Scope::Append]);
-    let seen = client.checkpoint(None).unwrap().checkpoint().clone();
+    let seen = client.checkpoint(&[]).unwrap().checkpoint().clone();
     // The vault is as honest as before, but what we remember is of another history.
     let mut other = seen.clone();
     other.root = outlast_log::leaf_hash(b"something that is gone");
     let (batch, _) = packs(0..3, 500);
     client.put_batch(&batch).unwrap();
     assert!(matches!(
-        client.checkpoint(Some(&other)),
+        client.checkpoint(&[&seen, &other]),
         Err(WireError::LogForked { .. })
     ));
     let mut longer = seen.clone();
     longer.size += 1000;
     assert!(matches!(
-        client.checkpoint(Some(&longer)),
+        client.checkpoint(&[&longer]),
         Err(WireError::LogForked { .. })
     ));
-    client.checkpoint(Some(&seen)).unwrap();
+    client.checkpoint(&[&seen]).unwrap();
 }
 
 #[test]

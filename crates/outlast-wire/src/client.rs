@@ -346,16 +346,16 @@ impl VaultClient {
         Ok(list)
     }
 
-    /// The newest checkpoint of the vault's log, verified, and proven to continue the one that was
-    /// seen before.
+    /// The newest checkpoint of the vault's log, verified, and proven to continue all those that
+    /// were seen before.
     ///
     /// # Errors
     /// [`WireError::LogForked`] if it does not.
-    pub fn checkpoint(&self, before: Option<&Checkpoint>) -> Result<VerifiedCheckpoint, WireError> {
+    pub fn checkpoint(&self, before: &[&Checkpoint]) -> Result<VerifiedCheckpoint, WireError> {
         let note = self.send("checkpoint", None, NOTE_BYTES_MAX)?;
         let verified = VerifiedCheckpoint::open(&note, &self.identity, &[])
             .map_err(|error| WireError::Unproven(error.to_string()))?;
-        if let Some(before) = before {
+        for before in before {
             self.check_continues(before, verified.checkpoint(), &note)?;
         }
         Ok(verified)

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use outlast_ops::{BackupRequest, BackupTarget, run_backup};
+use outlast_ops::{BackupRequest, BackupTarget, Places, run_backup, seal_backup};
 use outlast_repo::{ChangeDetection, GroupBy};
 use outlast_source::Excludes;
 
@@ -225,6 +225,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     display.clear();
     let run = result?;
     print_summary(context, &run, arguments.dry_run, display.elapsed());
+    let sealed = seal(context, &run);
     let incomplete = run.outcome.errors > 0 || !missing.is_empty();
     if incomplete && context.global.json {
         // Not an error for whoever goes by the message, as in restic.
@@ -232,11 +233,29 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     } else if incomplete {
         message::warning(INCOMPLETE_TEXT);
     }
+    // That nobody vouches for the snapshot is worse than that it lacks something.
+    sealed?;
     Ok(if incomplete {
         exit::INCOMPLETE
     } else {
         exit::OK
     })
+}
+
+/// Gets a receipt, where a custodian keeps the repository.
+fn seal(context: &Context, run: &outlast_ops::BackupRun) -> Result<(), Failure> {
+    let location = context.location_text()?;
+    let (place, connect) = context.place(&location)?;
+    let Some(custodian) = &place.custodian else {
+        return Ok(());
+    };
+    match seal_backup(&Places::of_user()?, custodian, &connect, run) {
+        Ok(Some(held)) => super::receipts::tell(context, &held),
+        // A dry run.
+        Ok(None) => {}
+        Err(error) => return Err(Failure::no_receipt(&custodian.name, error)),
+    }
+    Ok(())
 }
 
 /// What is backed up, and the named paths that do not exist.

@@ -5,6 +5,7 @@ mod cache;
 mod cat;
 mod check;
 mod copy;
+mod custodian;
 mod diff;
 mod dump;
 mod find;
@@ -17,6 +18,7 @@ mod ls;
 mod mount;
 mod protect;
 mod prune;
+mod receipts;
 mod repair;
 mod restore;
 mod rewrite;
@@ -41,6 +43,10 @@ pub enum Verb {
     Protect(protect::Arguments),
     /// Show what is protected, and how safe it is
     Status(status::Arguments),
+    /// Add, list and forget custodians: the vaults that keep copies
+    Custodian(custodian::Arguments),
+    /// Show and verify the receipts of custodians
+    Receipts(receipts::Arguments),
     /// Make a new repository
     Init(init::Arguments),
     /// Make a snapshot of files and folders
@@ -104,6 +110,8 @@ pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
     match command_line.verb {
         Verb::Protect(arguments) => protect::run(&context, arguments),
         Verb::Status(arguments) => status::run(&context, &arguments),
+        Verb::Custodian(arguments) => custodian::run(&context, &arguments),
+        Verb::Receipts(arguments) => receipts::run(&context, &arguments),
         Verb::Init(arguments) => init::run(&context, &arguments),
         Verb::Backup(arguments) => backup::run(&context, *arguments),
         Verb::Snapshots(arguments) => snapshots::run(&context, &arguments),

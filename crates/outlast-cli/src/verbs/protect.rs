@@ -32,11 +32,16 @@ struct VerdictMessage<'a> {
     verdict: &'static str,
     safe: bool,
     places: u32,
-    text: &'static str,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custodian: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<u64>,
     repository: &'a str,
     snapshot_id: Option<Id>,
     restore_command: &'a str,
-    restic_command: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restic_command: Option<&'a str>,
 }
 
 /// Protects.
@@ -98,7 +103,18 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     print_summary(context, &protected.run, false, display.elapsed());
     let snapshot = protected.run.outcome.snapshot.as_ref().map(|(id, _)| *id);
     let short = snapshot.map_or_else(|| "latest".to_owned(), |id| id.short());
-    let verdict = Verdict::OnePlace;
+    let verdict = match &protected.held {
+        Some(Ok(held)) => {
+            super::receipts::tell(context, held);
+            Verdict::of(held)
+        }
+        _ => Verdict::OnePlace,
+    };
+    let sentence = verdict.sentence();
+    let (custodian, held_until) = match &verdict {
+        Verdict::OneCustodian { custodian, until } => (Some(custodian.as_str()), Some(*until)),
+        _ => (None, None),
+    };
     let ours = restore_command("outlast", configuration, &short, "/tmp/restored");
     let theirs = restore_command("restic", configuration, &short, "/tmp/restored");
     if context.global.json {
@@ -107,17 +123,28 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
             verdict: verdict.word(),
             safe: false,
             places: 1,
-            text: verdict.sentence(),
+            text: &sentence,
+            custodian,
+            held_until,
             repository: &configuration.repository,
             snapshot_id: snapshot,
             restore_command: &ours,
-            restic_command: &theirs,
+            restic_command: prepared.custodian.is_none().then_some(&theirs),
         });
     } else {
         message::line("");
-        message::line(verdict.sentence());
+        message::line(&sentence);
         message::line(format!("restore with: {ours}"));
-        message::line(format!("or without us: {theirs}"));
+        match &prepared.custodian {
+            None => message::line(format!("or without us: {theirs}")),
+            Some(custodian) => message::line(format!(
+                "which needs a token to read with: `outlast-vault invite {} --scope restore` at {}",
+                custodian.invite.repository, custodian.name
+            )),
+        }
+    }
+    if let (Some(Err(error)), Some(custodian)) = (protected.held, &prepared.custodian) {
+        return Err(Failure::no_receipt(&custodian.name, error));
     }
     Ok(match protected.run.outcome.errors {
         0 if arguments.require_safe => exit::NOT_SAFE_YET,

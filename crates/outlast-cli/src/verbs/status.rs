@@ -19,7 +19,11 @@ struct StatusMessage<'a> {
     message_type: &'static str,
     verdict: &'static str,
     safe: bool,
-    text: &'static str,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custodian: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     repository: Option<&'a str>,
     paths: Vec<String>,
@@ -70,7 +74,12 @@ fn age_seconds(status: &Status) -> Option<i64> {
 }
 
 fn print_json(status: Option<&Status>) {
-    let verdict = status.map_or(Verdict::Nothing, |status| status.verdict);
+    let verdict = status.map_or(&Verdict::Nothing, |status| &status.verdict);
+    let text = verdict.sentence();
+    let (custodian, held_until) = match verdict {
+        Verdict::OneCustodian { custodian, until } => (Some(custodian.as_str()), Some(*until)),
+        _ => (None, None),
+    };
     let newest = status.and_then(|status| status.newest.as_ref());
     let paths = status
         .map(|status| &status.configuration.paths)
@@ -80,7 +89,9 @@ fn print_json(status: Option<&Status>) {
         message_type: "status_report",
         verdict: verdict.word(),
         safe: false,
-        text: verdict.sentence(),
+        text: &text,
+        custodian,
+        held_until,
         repository: status.map(|status| status.configuration.repository.as_str()),
         paths: paths
             .map(|path| path.to_string_lossy().into_owned())
