@@ -24,14 +24,17 @@ enum Command {
     /// All receipts that are kept here, newest last
     List,
     /// Verify receipts, offline
-    Verify {
-        /// The receipts
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Whose receipts they must be, as a verifier key; the custodians known here unless given
-        #[arg(long, value_name = "KEY")]
-        identity: Option<VerifierKey>,
-    },
+    Verify(Box<Verify>),
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    /// The receipts
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whose receipts they must be, as a verifier key; the custodians known here unless given
+    #[arg(long, value_name = "KEY")]
+    identity: Option<VerifierKey>,
 }
 
 /// A receipt for programs.
@@ -90,7 +93,9 @@ impl Proof {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     match &arguments.command {
         None | Some(Command::List) => list(context),
-        Some(Command::Verify { files, identity }) => verify(context, files, identity.as_ref()),
+        Some(Command::Verify(arguments)) => {
+            verify(context, &arguments.files, arguments.identity.as_ref())
+        }
     }
 }
 
