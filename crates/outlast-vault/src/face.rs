@@ -107,7 +107,8 @@ impl Face {
         }
         let caller = caller?;
         match names.as_slice() {
-            ["health"] => Ok(plain(200, "ok")),
+            ["health"] if matches!(request.method, "GET" | "HEAD") => Ok(plain(200, "ok")),
+            ["health"] => Err(Refused(405, "health is for reading".to_owned())),
             ["checkpoint"] | ["tile", ..] => self.log_file(request, caller.as_ref()),
             ["as-of", when, repository, rest @ ..] => {
                 let caller = caller.ok_or(VaultError::Unauthorised)?;
