@@ -52,7 +52,7 @@ pub fn object_path(repository: &RepositoryName, name: &ObjectName) -> String {
     }
 }
 
-fn folder_of(path: &str) -> &str {
+pub(crate) fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(folder, _)| folder)
 }
 
@@ -106,17 +106,37 @@ impl Vault {
         // The object is kept; only when the log says so as well is it acknowledged.
         let positions = self.commit(events)?;
         reservation.spend(kept);
-        if self.sets_immutable {
-            // Not even root changes or removes the file by mistake then. Without the right to set the
-            // flag nothing is lost.
-            let path = object_path(caller.repository(), name);
-            let _ = self.disk.make_immutable(&path);
-        }
+        self.protect(caller.repository(), name);
         Ok(Accepted::New(positions.last().copied().unwrap_or_default()))
+    }
+
+    /// Sets the immutable flag where that was asked for: not even root changes or removes the file
+    /// by mistake then. Without the right to set the flag nothing is lost.
+    pub(crate) fn protect(&self, repository: &RepositoryName, name: &ObjectName) {
+        if self.sets_immutable {
+            let _ = self.disk.make_immutable(&object_path(repository, name));
+        }
     }
 
     /// Makes the bytes a durable file under the object's name, if they are what it says.
     fn keep(
+        &self,
+        caller: &Caller,
+        name: &ObjectName,
+        length: Option<u64>,
+        body: &mut dyn Read,
+    ) -> Result<Event, VaultError> {
+        let event = self.place(caller, name, length, body)?;
+        let path = object_path(caller.repository(), name);
+        self.disk
+            .sync_directory(folder_of(&path))
+            .map_err(VaultError::Disk)?;
+        Ok(event)
+    }
+
+    /// Makes the bytes a file under the object's name, if they are what it says. The bytes are durable
+    /// on return; the name only after its folder was synced.
+    pub(crate) fn place(
         &self,
         caller: &Caller,
         name: &ObjectName,
@@ -141,9 +161,6 @@ impl Vault {
         if file.link(&path).map_err(VaultError::Disk)? == Linked::Existed {
             self.check_same(name, &path, &hash, size)?;
         }
-        self.disk
-            .sync_directory(folder_of(&path))
-            .map_err(VaultError::Disk)?;
         Ok(Event::Admit(Admit {
             repository: repository.clone(),
             token: caller.token(),
@@ -155,7 +172,7 @@ impl Vault {
     }
 
     /// The position of the object if it is kept already: then the body must have the same bytes.
-    fn find_same(
+    pub(crate) fn find_same(
         &self,
         caller: &Caller,
         name: &ObjectName,
@@ -193,7 +210,7 @@ impl Vault {
         Ok(Accepted::Provisional)
     }
 
-    fn check_put(&self, caller: &Caller, kind: ObjectKind) -> Result<(), VaultError> {
+    pub(crate) fn check_put(&self, caller: &Caller, kind: ObjectKind) -> Result<(), VaultError> {
         let has_config = self
             .object(caller.repository(), &ObjectName::CONFIG)?
             .is_some();
@@ -233,7 +250,7 @@ fn broken_off() -> VaultError {
     VaultError::Upload(io::ErrorKind::UnexpectedEof.into())
 }
 
-fn check_size(kind: ObjectKind, bytes: u64) -> Result<(), VaultError> {
+pub(crate) fn check_size(kind: ObjectKind, bytes: u64) -> Result<(), VaultError> {
     let (min, max) = (1, accepted_bytes_max(kind));
     if (min..=max).contains(&bytes) {
         return Ok(());

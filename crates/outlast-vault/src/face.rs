@@ -13,7 +13,7 @@ use outlast_object::{Id, ObjectKind, ObjectName, ShapeError, hash};
 
 use crate::VaultError;
 use crate::accept::accepted_bytes_max;
-use crate::api;
+use crate::api::Api;
 use crate::http::{Body, Handler, Request, Response, Wanted, basic_credentials, segments, wanted};
 use crate::vault::{Caller, Vault};
 use crate::view::View;
@@ -28,6 +28,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Answers requests from a vault.
 pub struct Face {
     vault: Arc<Vault>,
+    api: Api,
 }
 
 /// What a request is about, below its repository.
@@ -93,7 +94,10 @@ fn header<'a>(request: &'a Request<'_>, name: &str) -> Option<&'a str> {
 impl Face {
     /// The face of this vault.
     pub fn new(vault: Arc<Vault>) -> Self {
-        Self { vault }
+        Self {
+            vault,
+            api: Api::default(),
+        }
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Response, Refused> {
@@ -102,8 +106,8 @@ impl Face {
         let caller = basic_credentials(request.headers)
             .map(|(token, secret)| self.vault.authenticate(&token, &secret))
             .transpose();
-        if let ["v1", rest @ ..] = names.as_slice() {
-            return Ok(api::answer(&self.vault, request, caller, rest));
+        if names.first() == Some(&"v1") {
+            return Ok(self.api.answer(&self.vault, request, caller, &names));
         }
         let caller = caller?;
         match names.as_slice() {

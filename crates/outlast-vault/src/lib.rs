@@ -10,6 +10,7 @@ pub mod disk;
 pub mod http;
 
 mod accept;
+mod accept_many;
 mod api;
 mod error;
 mod face;
@@ -23,6 +24,7 @@ mod view;
 mod world;
 
 pub use accept::{Accepted, accepted_bytes_max, object_path};
+pub use api::routes;
 pub use error::VaultError;
 pub use face::Face;
 pub use index::{Admission, Chain, Index};

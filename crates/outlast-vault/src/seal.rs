@@ -17,6 +17,8 @@ use crate::vault::{Caller, Vault};
 const NOTHING: IdText = IdText(Id::from_bytes([0; Id::LEN]));
 /// A seal that is asked for again within so many seconds is the one that was made.
 const REPEATED_SECONDS: u64 = 3600;
+/// Names that are looked up at a time: a list has millions.
+const LOOK_UP_NAMES: usize = 4096;
 /// Bytes of a record in a list.
 const LIST_RECORD_BYTES: u64 = 33;
 
@@ -42,12 +44,14 @@ impl Vault {
         if !list.covers(&name) || !list.covers(&ObjectName::CONFIG) {
             return Err(VaultError::SealIncomplete(name));
         }
-        let found = self.index.objects(repository, list.objects())?;
         let (mut bytes, mut verified) = (0_u64, self.time());
-        for (name, admission) in list.objects().iter().zip(found) {
-            let admission = self.check_there(repository, name, admission)?;
-            bytes = bytes.saturating_add(admission.size);
-            verified = verified.min(admission.time);
+        for names in list.objects().chunks(LOOK_UP_NAMES) {
+            let found = self.index.objects(repository, names)?;
+            for (name, admission) in names.iter().zip(found) {
+                let admission = self.check_there(repository, name, admission)?;
+                bytes = bytes.saturating_add(admission.size);
+                verified = verified.min(admission.time);
+            }
         }
         let root = Id::from_bytes(*list.root().as_bytes());
         // The list is durable before the seal that names it. A crash leaves a list without a seal.

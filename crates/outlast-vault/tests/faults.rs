@@ -6,12 +6,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use outlast_custody::{ObjectList, Receipt, Scope};
 use outlast_object::{ObjectKind, ObjectName, hash};
-use outlast_vault::disk::{Disk, Fault, FaultPlan, SimulatedDisk};
-use outlast_vault::{Caller, Index, Vault, VaultError, object_path};
+use outlast_vault::disk::{Disk, Fault, FaultPlan, OperationKind, SimulatedDisk};
+use outlast_vault::{Accepted, Caller, Index, Vault, VaultError, object_path};
 
 use support::*;
 
@@ -42,24 +43,44 @@ fn name_of(kind: ObjectKind, bytes: &[u8]) -> ObjectName {
     ObjectName::new(kind, hash(bytes))
 }
 
+/// How a backup is sent.
+#[derive(Clone, Copy, Debug)]
+enum Sending {
+    OneByOne,
+    InABatch,
+}
+
 /// Does everything once, from the first step on, and notes what is acknowledged.
-fn work(world: &World, acknowledged: &mut Acknowledged) -> Result<(), VaultError> {
+fn work(
+    world: &World,
+    sending: Sending,
+    acknowledged: &mut Acknowledged,
+) -> Result<(), VaultError> {
     let vault = world.open_with(Index::in_memory()?)?;
     if vault.settings(&repository()).is_err() {
         vault.set_repository(&repository(), settings())?;
     }
     let made = vault.add_token(&repository(), &[Scope::Append, Scope::Enrol], "test")?;
     let caller = vault.authenticate(&made.token.to_string(), &made.secret)?;
-    work_as(&vault, &caller, acknowledged)
+    let (enrolment, backup): (Vec<_>, Vec<_>) = steps()
+        .into_iter()
+        .partition(|(kind, _)| matches!(kind, ObjectKind::Key | ObjectKind::Config));
+    put_one_by_one(&vault, &caller, enrolment, acknowledged)?;
+    match sending {
+        Sending::OneByOne => put_one_by_one(&vault, &caller, backup, acknowledged)?,
+        Sending::InABatch => put_in_a_batch(&vault, &caller, &backup, acknowledged)?,
+    }
+    seal(&vault, &caller, acknowledged)
 }
 
-fn work_as(
+fn put_one_by_one(
     vault: &Vault,
     caller: &Caller,
+    objects: Vec<(ObjectKind, Vec<u8>)>,
     acknowledged: &mut Acknowledged,
 ) -> Result<(), VaultError> {
     let is_there = vault.object(&repository(), &ObjectName::CONFIG)?.is_some();
-    for (kind, bytes) in steps() {
+    for (kind, bytes) in objects {
         if kind == ObjectKind::Key && is_there {
             continue;
         }
@@ -68,6 +89,36 @@ fn work_as(
             acknowledged.objects.insert(name_of(kind, &bytes), bytes);
         }
     }
+    Ok(())
+}
+
+/// What is said of one object counts, whatever became of the others.
+fn put_in_a_batch(
+    vault: &Vault,
+    caller: &Caller,
+    objects: &[(ObjectKind, Vec<u8>)],
+    acknowledged: &mut Acknowledged,
+) -> Result<(), VaultError> {
+    let offered: Vec<_> = objects
+        .iter()
+        .map(|(kind, bytes)| (name_of(*kind, bytes), bytes.as_slice()))
+        .collect();
+    let mut failed = None;
+    // One thread, so that operations always have the same numbers.
+    let outcomes = vault.accept_many(caller, &offered, NonZeroUsize::MIN);
+    assert_eq!(outcomes.len(), offered.len());
+    for ((name, bytes), outcome) in offered.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(_) => {
+                acknowledged.objects.insert(name, bytes.to_vec());
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn seal(vault: &Vault, caller: &Caller, acknowledged: &mut Acknowledged) -> Result<(), VaultError> {
     let snapshot = hash(&[8; 300]);
     let list = ObjectList::new(acknowledged.objects.keys().copied());
     let seal = vault.seal(caller, snapshot, &list)?;
@@ -102,7 +153,8 @@ fn look(disk: SimulatedDisk, acknowledged: &Acknowledged, what: &str) {
     drop(vault);
     // And it goes on: the client does everything again, and everything is there.
     let mut again = Acknowledged::default();
-    work(&world, &mut again).unwrap_or_else(|error| panic!("{what}: does not go on: {error}"));
+    work(&world, Sending::OneByOne, &mut again)
+        .unwrap_or_else(|error| panic!("{what}: does not go on: {error}"));
     assert_eq!(again.objects.len(), steps().len() - 1, "{what}");
 }
 
@@ -122,9 +174,18 @@ fn faults() -> Vec<Fault> {
 
 #[test]
 fn whatever_fails_what_was_acknowledged_stays() {
+    whatever_fails_what_was_acknowledged_stays_when_sent(Sending::OneByOne);
+}
+
+#[test]
+fn whatever_fails_what_was_acknowledged_of_a_batch_stays() {
+    whatever_fails_what_was_acknowledged_stays_when_sent(Sending::InABatch);
+}
+
+fn whatever_fails_what_was_acknowledged_stays_when_sent(sending: Sending) {
     let disk = Arc::new(SimulatedDisk::new(CAPACITY));
     let world = World::on(Arc::clone(&disk) as Arc<dyn Disk>);
-    work(&world, &mut Acknowledged::default()).unwrap();
+    work(&world, sending, &mut Acknowledged::default()).unwrap();
     let operations = disk.operation_count();
     assert!(operations > 50, "{operations}");
 
@@ -134,9 +195,9 @@ fn whatever_fails_what_was_acknowledged_stays() {
             disk.set_faults(FaultPlan::none().at(number, fault));
             let world = World::on(Arc::clone(&disk) as Arc<dyn Disk>);
             let mut acknowledged = Acknowledged::default();
-            let outcome = work(&world, &mut acknowledged);
+            let outcome = work(&world, sending, &mut acknowledged);
             let operation = &disk.operations()[number as usize - 1];
-            let what = format!("{fault:?} at {number}, {operation:?}");
+            let what = format!("{sending:?}, {fault:?} at {number}, {operation:?}");
             if matches!(outcome, Err(VaultError::ReadOnly(_))) && !disk.has_crashed() {
                 // The operator restarts the vault, and then the power is lost all the same.
                 let _ = world.open_with(Index::in_memory().unwrap());
@@ -190,7 +251,7 @@ fn a_ledger_that_failed_once_accepts_nothing_more() {
         .position(|operation| operation.path.starts_with("ledger/journal/"))
         .map(|_| operations.len() as u64 - before);
     assert!(journal.is_some());
-    let kind = outlast_vault::disk::OperationKind::Append;
+    let kind = OperationKind::Append;
     disk.set_faults(FaultPlan::none().from_of_kind(0, kind, Fault::Refused));
     let failed = put(&vault, &append, &pack(2, 500), ObjectKind::Pack);
     assert!(matches!(failed, Err(VaultError::ReadOnly(_))), "{failed:?}");
@@ -203,4 +264,67 @@ fn a_ledger_that_failed_once_accepts_nothing_more() {
     drop(vault);
     let vault = world.open();
     assert!(put(&vault, &append, &pack(2, 500), ObjectKind::Pack).is_ok());
+}
+
+#[test]
+fn a_batch_syncs_each_folder_once_and_is_one_batch_of_the_log() {
+    let disk = Arc::new(SimulatedDisk::new(CAPACITY));
+    let world = World::on(Arc::clone(&disk) as Arc<dyn Disk>);
+    let (vault, append) = world.initialised();
+    let mut packs: Vec<Vec<u8>> = (0..600).map(|seed| pack(seed, 200)).collect();
+    // One comes twice, and one is not what its name says.
+    packs.push(pack(3, 200));
+    let mut offered: Vec<_> = packs
+        .iter()
+        .map(|bytes| (name_of(ObjectKind::Pack, bytes), bytes.as_slice()))
+        .collect();
+    let wrong = name_of(ObjectKind::Pack, &pack(7777, 200));
+    offered.push((wrong, packs[0].as_slice()));
+    offered.push((ObjectName::CONFIG, &[5; 155]));
+    let before = disk.operations().len();
+    let outcomes = vault.accept_many(&append, &offered, NonZeroUsize::MIN);
+    let operations = disk.operations().split_off(before);
+    let count = |kind: OperationKind| {
+        let of_kind = operations.iter().filter(|operation| operation.kind == kind);
+        of_kind.count()
+    };
+    let folders: std::collections::BTreeSet<_> = offered[..600]
+        .iter()
+        .map(|(name, _)| name.id().to_hex()[..2].to_owned())
+        .collect();
+    assert_eq!(count(OperationKind::SyncDirectory), folders.len());
+    assert_eq!(count(OperationKind::Append), 1);
+
+    let positions: Vec<u64> = outcomes[..600]
+        .iter()
+        .map(|outcome| match outcome {
+            Ok(Accepted::New(position)) => *position,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(positions.is_sorted_by(|first, second| first + 1 == *second));
+    assert!(matches!(outcomes[600], Ok(Accepted::Known(position)) if position == positions[3]));
+    assert!(matches!(outcomes[601], Err(VaultError::Shape(_))));
+    assert!(matches!(outcomes[602], Err(VaultError::Forbidden(_))));
+}
+
+#[test]
+fn a_batch_is_bounded_by_the_quota_as_single_uploads_are() {
+    let disk = Arc::new(SimulatedDisk::new(CAPACITY));
+    let world = World::on(Arc::clone(&disk) as Arc<dyn Disk>);
+    let (vault, append) = world.initialised();
+    let mut tight = settings();
+    tight.quota_bytes = 155 + key_file().len() as u64 + 2500;
+    vault.set_repository(&repository(), tight).unwrap();
+    let packs: Vec<Vec<u8>> = (0..4).map(|seed| pack(seed, 1000)).collect();
+    let offered: Vec<_> = packs
+        .iter()
+        .map(|bytes| (name_of(ObjectKind::Pack, bytes), bytes.as_slice()))
+        .collect();
+    let mut outcomes = vault.accept_many(&append, &offered, NonZeroUsize::MIN);
+    let refused = outcomes.split_off(2);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    for outcome in refused {
+        assert!(matches!(outcome, Err(VaultError::Full(_))), "{outcome:?}");
+    }
 }
