@@ -222,6 +222,8 @@ pub struct Refusals {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scrub {
+    /// Vault time at which the reading began, seconds since 1970.
+    pub started: u64,
     /// Objects read.
     pub objects: u64,
     /// Their bytes.

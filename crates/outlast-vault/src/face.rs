@@ -111,8 +111,14 @@ impl Face {
         }
         let caller = caller?;
         match names.as_slice() {
-            ["health"] if matches!(request.method, "GET" | "HEAD") => Ok(plain(200, "ok")),
-            ["health"] => Err(Refused(405, "health is for reading".to_owned())),
+            ["health"] if !matches!(request.method, "GET" | "HEAD") => {
+                Err(Refused(405, "health is for reading".to_owned()))
+            }
+            ["health"] => match self.vault.read_only_reason() {
+                None => Ok(plain(200, "ok")),
+                // The reason may name paths: it is for the operator.
+                Some(_) => Err(Refused(503, "read-only".to_owned())),
+            },
             ["checkpoint"] | ["tile", ..] => self.log_file(request, caller.as_ref()),
             ["as-of", when, repository, rest @ ..] => {
                 let caller = caller.ok_or(VaultError::Unauthorised)?;

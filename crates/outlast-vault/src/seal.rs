@@ -10,7 +10,7 @@ use outlast_object::{Id, ObjectKind, ObjectName};
 
 use crate::VaultError;
 use crate::accept::object_path;
-use crate::disk::Linked;
+use crate::disk::{Disk, Linked};
 use crate::index::Admission;
 use crate::vault::{Caller, Vault};
 
@@ -24,6 +24,27 @@ const LIST_RECORD_BYTES: u64 = 33;
 
 fn list_path(repository: &RepositoryName, root: &Id) -> String {
     format!("ledger/lists/{repository}/{root}")
+}
+
+/// Reads the list that a seal covers, and checks it against the seal.
+pub(crate) fn read_list(disk: &dyn Disk, seal: &Seal) -> Result<Option<ObjectList>, VaultError> {
+    let Some(root) = seal.list else {
+        return Ok(None);
+    };
+    let lost = |error: String| VaultError::Journal(format!("the list {}: {error}", root.0));
+    let path = list_path(&seal.repository, &root.0);
+    let reader = disk.open(&path).map_err(|error| lost(error.to_string()))?;
+    let mut bytes = Vec::new();
+    reader
+        .take(LIST_OBJECTS_MAX as u64 * LIST_RECORD_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|error| lost(error.to_string()))?;
+    let list = ObjectList::decode(&bytes).map_err(|error| lost(error.to_string()))?;
+    if list.root().as_bytes() == root.0.as_bytes() {
+        Ok(Some(list))
+    } else {
+        Err(lost("it is not the one that was sealed".to_owned()))
+    }
 }
 
 impl Vault {
@@ -50,7 +71,7 @@ impl Vault {
             for (name, admission) in names.iter().zip(found) {
                 let admission = self.check_there(repository, name, admission)?;
                 bytes = bytes.saturating_add(admission.size);
-                verified = verified.min(admission.time);
+                verified = verified.min(self.verified_at(&admission));
             }
         }
         let root = Id::from_bytes(*list.root().as_bytes());
@@ -79,11 +100,23 @@ impl Vault {
         admission: Option<Admission>,
     ) -> Result<Admission, VaultError> {
         let admission = admission.ok_or(VaultError::SealIncomplete(*name))?;
+        let damaged = self.damaged.lock();
+        if !damaged.is_empty() && damaged.contains(&(repository.clone(), *name)) {
+            return Err(VaultError::SealIncomplete(*name));
+        }
+        drop(damaged);
         let size = self.disk.size(&object_path(repository, name));
         match size.map_err(VaultError::Disk)? {
             Some(size) if size == admission.size => Ok(admission),
             _ => Err(VaultError::SealIncomplete(*name)),
         }
+    }
+
+    /// When an object was last read and found to be what its name says: at its admission, or by a
+    /// scrub that found everything whole.
+    fn verified_at(&self, admission: &Admission) -> u64 {
+        let scrubbed = self.scrubbed().filter(|began| admission.time < *began);
+        scrubbed.unwrap_or(0).max(admission.time)
     }
 
     fn keep_list(
@@ -190,31 +223,12 @@ impl Vault {
         Ok((seal.list == Some(root) && suffices).then_some(index))
     }
 
-    /// The list that a seal covers, checked against the seal.
+    /// The list that a seal covers, checked against the seal; none if it covers everything.
     ///
     /// # Errors
     /// [`VaultError::Journal`] if the list was lost or changed.
     pub fn sealed_list(&self, seal: &Seal) -> Result<Option<ObjectList>, VaultError> {
-        let Some(root) = seal.list else {
-            return Ok(None);
-        };
-        let lost = |error: String| VaultError::Journal(format!("the list {}: {error}", root.0));
-        let path = list_path(&seal.repository, &root.0);
-        let reader = self
-            .disk
-            .open(&path)
-            .map_err(|error| lost(error.to_string()))?;
-        let mut bytes = Vec::new();
-        reader
-            .take(LIST_OBJECTS_MAX as u64 * LIST_RECORD_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(|error| lost(error.to_string()))?;
-        let list = ObjectList::decode(&bytes).map_err(|error| lost(error.to_string()))?;
-        if list.root().as_bytes() == root.0.as_bytes() {
-            Ok(Some(list))
-        } else {
-            Err(lost("it is not the one that was sealed".to_owned()))
-        }
+        read_list(&*self.disk, seal)
     }
 
     /// Seals everything that was admitted so far, for clients that name no objects. Nothing that

@@ -1,6 +1,7 @@
 //! The vault: who may do what, and the state behind it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read;
 use std::sync::Arc;
 
 use outlast_custody::{
@@ -19,6 +20,10 @@ use crate::world::{Clock, Entropy, GuardedClock};
 
 /// Share of the disk that uploads never fill: the ledger's.
 const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+/// Where it is noted why the vault takes nothing any more; empty once that was looked into.
+pub(crate) const FAILED: &str = "ledger/failed";
+/// Longest note of that, in bytes.
+const FAILED_BYTES_MAX: u64 = 4096;
 /// Most entries in a batch.
 const BATCH_ENTRIES_MAX: usize = 1024;
 /// Bytes of a token's secret.
@@ -80,6 +85,10 @@ struct Usage {
 pub(crate) struct State {
     pub(crate) repositories: BTreeMap<RepositoryName, Settings>,
     pub(crate) tokens: HashMap<TokenId, (TokenAdded, bool)>,
+    /// When the last scrub began, vault time.
+    pub(crate) last_scrub: Option<u64>,
+    /// The same of the last one that found everything whole.
+    pub(crate) scrubbed: Option<u64>,
 }
 
 impl State {
@@ -95,6 +104,12 @@ impl State {
             Event::Revoke(revoke) => {
                 if let Some((_, revoked)) = self.tokens.get_mut(&revoke.token) {
                     *revoked = true;
+                }
+            }
+            Event::Scrub(scrub) => {
+                self.last_scrub = Some(scrub.started);
+                if scrub.damaged == 0 {
+                    self.scrubbed = Some(scrub.started);
                 }
             }
             _ => {}
@@ -131,6 +146,7 @@ pub struct Vault {
     queue: Mutex<Queue>,
     turn: Condvar,
     failure: Mutex<Option<String>>,
+    pub(crate) damaged: Mutex<HashSet<(RepositoryName, ObjectName)>>,
     pub(crate) sets_immutable: bool,
 }
 
@@ -186,6 +202,7 @@ impl Vault {
                 }
             },
         )?;
+        let failure = Self::noted_failure(&*disk)?;
         let guarded = GuardedClock::start(ledger.time(), clock.now());
         let mut usage = HashMap::new();
         for repository in state.read().repositories.keys() {
@@ -204,12 +221,29 @@ impl Vault {
             provisional: Mutex::default(),
             queue: Mutex::default(),
             turn: Condvar::new(),
-            failure: Mutex::default(),
+            failure: Mutex::new(failure),
+            damaged: Mutex::default(),
             sets_immutable: false,
         };
-        let software = concat!("outlast-vault ", env!("CARGO_PKG_VERSION")).to_owned();
-        vault.commit(vec![Event::Start(Start { software })])?;
+        if vault.read_only_reason().is_none() {
+            let software = concat!("outlast-vault ", env!("CARGO_PKG_VERSION")).to_owned();
+            vault.commit(vec![Event::Start(Start { software })])?;
+        }
         Ok(vault)
+    }
+
+    /// Why the vault took nothing any more when it was last open, if so.
+    fn noted_failure(disk: &dyn Disk) -> Result<Option<String>, VaultError> {
+        let mut note = Vec::new();
+        match disk.open(FAILED) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(VaultError::Disk(error)),
+            Ok(file) => file
+                .take(FAILED_BYTES_MAX)
+                .read_to_end(&mut note)
+                .map_err(VaultError::Disk)?,
+        };
+        Ok((!note.is_empty()).then(|| String::from_utf8_lossy(&note).into_owned()))
     }
 
     /// The same vault, which sets the file system's immutable flag on what it keeps, where it has the
@@ -438,7 +472,12 @@ impl Vault {
                 .map(|(ticket, positions)| (ticket, Ok(positions)))
                 .collect(),
             Err(reason) => {
-                failure.get_or_insert_with(|| reason.clone());
+                if failure.is_none() {
+                    // For the next start. If this cannot be written either, that start finds out by itself
+                    // whether the ledger is whole.
+                    let _ = self.disk.replace(FAILED, reason.as_bytes());
+                    *failure = Some(reason.clone());
+                }
                 let refused = |ticket| (ticket, Err(reason.clone()));
                 tickets.into_iter().map(refused).collect()
             }

@@ -150,6 +150,20 @@ fn look(disk: SimulatedDisk, acknowledged: &Acknowledged, what: &str) {
         assert!(seal == receipt.seal(), "{what}: another seal");
         vault.sealed_list(seal).unwrap();
     }
+    let was_read_only = vault.read_only_reason().is_some();
+    drop(vault);
+    // Whatever happened, a check finds nothing wrong, and lets the vault take uploads again.
+    let report = world.fsck(true).unwrap();
+    assert!(report.is_clean(), "{what}: {:?}", report.findings);
+    assert!(
+        report.objects >= acknowledged.objects.len() as u64,
+        "{what}"
+    );
+    let vault = world.open_with(Index::in_memory().unwrap()).unwrap();
+    assert!(
+        vault.read_only_reason().is_none(),
+        "{what}, {was_read_only}"
+    );
     drop(vault);
     // And it goes on: the client does everything again, and everything is there.
     let mut again = Acknowledged::default();
@@ -258,10 +272,11 @@ fn a_ledger_that_failed_once_accepts_nothing_more() {
     disk.set_faults(FaultPlan::none());
     let later = put(&vault, &append, &pack(3, 500), ObjectKind::Pack);
     assert!(matches!(later, Err(VaultError::ReadOnly(_))), "{later:?}");
-    // What was kept can still be read, and a new start goes on.
+    // What was kept can still be read, and after a check a new start goes on.
     let view = vault.view(&append).unwrap();
     assert!(vault.read(&view, &ObjectName::CONFIG).is_ok());
     drop(vault);
+    assert!(world.fsck(true).unwrap().is_clean());
     let vault = world.open();
     assert!(put(&vault, &append, &pack(2, 500), ObjectKind::Pack).is_ok());
 }

@@ -260,6 +260,60 @@ fn two_processes_never_have_one_vault_open() {
 }
 
 #[test]
+fn fsck_and_scrub_name_what_is_damaged() {
+    let Some(client) = tools::restic_014() else {
+        return;
+    };
+    let vault = Operated::new();
+    let serving = vault.serve();
+    vault.json(&["repo", "add", "web1"]);
+    let backup = token(&vault.json(&["token", "add", "web1"]));
+    for arguments in [&["init"][..], &["backup", &source(&vault)]] {
+        let output = restic(&client, &vault, serving.port, arguments, &backup);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let clean = vault.json(&["scrub", "--no-limit"]);
+    assert_eq!(clean["scrubbed"]["damaged"].as_array().unwrap().len(), 0);
+    let said = vault.refused(&["fsck"], 1);
+    assert!(said.contains("stop the vault first"), "{said}");
+
+    let data = vault.path().join("store/repositories/web1/snapshots");
+    let object = fs::read_dir(data).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&object).unwrap();
+    bytes[20] ^= 1;
+    fs::set_permissions(&object, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&object, bytes).unwrap();
+    let name = object.file_name().unwrap().to_string_lossy().into_owned();
+    let output = vault.run(&["scrub"]);
+    assert_eq!(output.status.code(), Some(23));
+    assert!(
+        text(&output.stdout).contains(&name),
+        "{}",
+        text(&output.stdout)
+    );
+    assert_eq!(vault.json(&["status"])["status"]["damaged_objects"], 1);
+    serving.stop();
+
+    // Sizes alone show nothing; the bytes do.
+    assert!(vault.run(&["fsck"]).status.success());
+    let output = vault.run(&["fsck", "--read-data"]);
+    assert_eq!(output.status.code(), Some(23));
+    assert!(
+        text(&output.stdout).contains(&name),
+        "{}",
+        text(&output.stdout)
+    );
+
+    // A failed ledger takes nothing until a check has passed.
+    fs::write(vault.path().join("store/ledger/failed"), "the disk failed").unwrap();
+    let said = vault.refused(&["repo", "set", "web1", "--quota", "2G"], 1);
+    assert!(said.contains("fsck"), "{said}");
+    let output = vault.run(&["--json", "fsck"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    vault.json(&["repo", "set", "web1", "--quota", "2G"]);
+}
+
+#[test]
 fn the_socket_is_for_the_owner_and_answers_nonsense() {
     let vault = Operated::new();
     let _serving = vault.serve();

@@ -15,7 +15,9 @@ use outlast_custody::{RepositoryName, Scope, Settings};
 use outlast_log::{KeyKind, SigningKey};
 use outlast_object::{Id, ObjectKind, ObjectName, hash};
 use outlast_vault::disk::{Disk, RealDisk};
-use outlast_vault::{Accepted, Caller, Clock, Entropy, Index, Moment, Vault, VaultError};
+use outlast_vault::{
+    Accepted, Caller, Clock, Entropy, FsckReport, Index, Moment, Vault, VaultError, fsck,
+};
 
 /// Seconds in a day.
 pub const DAY: u64 = 86_400;
@@ -113,6 +115,12 @@ impl World {
             Arc::clone(&self.clocks) as Arc<dyn Clock>,
             Arc::clone(&self.entropy) as Arc<dyn Entropy>,
         )
+    }
+
+    /// Checks the vault, which nobody has open.
+    pub fn fsck(&self, reads_data: bool) -> Result<FsckReport, VaultError> {
+        let index = Arc::new(Index::in_memory()?);
+        fsck(&self.disk, &index, key(), reads_data, &mut |_, _| ())
     }
 
     /// Opens the vault with an empty index, which is made again from the journal.

@@ -77,7 +77,13 @@ pub enum Command {
         read_data: bool,
     },
     /// Read every object now and compare it with its name
-    Scrub,
+    ///
+    /// The vault may be served meanwhile, and does this by itself on the schedule in vault.toml.
+    Scrub {
+        /// As fast as the disk is, whatever vault.toml says
+        #[arg(long)]
+        no_limit: bool,
+    },
     /// How the vault is
     Status,
     /// The log

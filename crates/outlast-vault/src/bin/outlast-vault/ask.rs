@@ -59,7 +59,10 @@ pub enum Ask {
         count: u64,
     },
     /// Read everything through now.
-    Scrub,
+    Scrub {
+        /// As fast as the disk is.
+        unlimited: bool,
+    },
 }
 
 /// A token to be made.
@@ -210,6 +213,10 @@ pub struct Status {
     pub clock: u64,
     /// Entries in the log.
     pub log_entries: u64,
+    /// When everything was last read through: vault time at its beginning.
+    pub last_scrub: Option<u64>,
+    /// Objects that were found damaged or missing since the vault was opened.
+    pub damaged_objects: u64,
     /// Free bytes on its disk.
     pub disk_free_bytes: u64,
     /// Bytes of its disk.
@@ -227,6 +234,27 @@ pub struct Scrubbed {
     pub bytes: u64,
     /// What is missing or damaged.
     pub damaged: Vec<String>,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checked {
+    /// Whether nothing is lost.
+    pub is_clean: bool,
+    /// Whether the ledger can be trusted.
+    pub is_ledger_sound: bool,
+    /// Entries read.
+    pub entries: u64,
+    /// Seals checked.
+    pub seals: u64,
+    /// Objects looked at.
+    pub objects: u64,
+    /// Bytes read of them.
+    pub bytes_read: u64,
+    /// How many findings are harmless.
+    pub harmless: u64,
+    /// Findings, the first thousand.
+    pub findings: Vec<String>,
 }
 
 /// One line of what goes back over the control socket.

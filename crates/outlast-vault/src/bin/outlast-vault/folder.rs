@@ -19,7 +19,7 @@ use std::sync::Arc;
 use outlast_log::{KeyKind, SigningKey};
 use outlast_vault::disk::{Disk, RealDisk};
 use outlast_vault::http::{Tls, pin_of_pem, self_signed};
-use outlast_vault::{Entropy, Index, Vault, VaultError};
+use outlast_vault::{Entropy, FsckProgress, FsckReport, Index, Vault, VaultError, fsck};
 
 use crate::config::{self, Config};
 use crate::exit::{self, Failure};
@@ -304,6 +304,37 @@ impl Folder {
         disk.remove_leftovers()
             .map_err(|error| failed("clear", &store, &error))?;
         Ok(Arc::new(disk))
+    }
+
+    /// Checks the vault. If its ledger is sound, its index is made anew on the way.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn fsck(
+        &self,
+        exclusive: &Exclusive,
+        reads_data: bool,
+        progress: FsckProgress<'_>,
+    ) -> Result<FsckReport, Failure> {
+        let disk = self.disk(exclusive)?;
+        let new = self.path.join("index.redb.new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &new, &error));
+            }
+            _ => {}
+        }
+        let index = Arc::new(Index::open(&new)?);
+        let report = fsck(&disk, &index, self.key()?, reads_data, progress)?;
+        drop(index);
+        if report.is_ledger_sound() {
+            let path = self.index();
+            fs::rename(&new, &path).map_err(|error| failed("replace", &path, &error))?;
+        } else {
+            // What is there may be of use to whoever repairs it.
+            let _ = fs::remove_file(&new);
+        }
+        Ok(report)
     }
 
     /// Opens the vault. An index that does not fit the log is made again.

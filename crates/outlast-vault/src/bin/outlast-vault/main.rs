@@ -14,12 +14,12 @@ mod observe;
 mod operator;
 mod render;
 mod sandbox;
+mod scrubber;
 mod serve;
 mod units;
 mod world;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches};
 
@@ -48,7 +48,9 @@ fn run(command_line: &CommandLine) -> Result<u8, Failure> {
         Command::Init(init) => return initialise(command_line, init),
         Command::Generate(arguments) => return generate::run(arguments),
         Command::Serve(serve) => return serve::run(&Folder::open(path)?, serve.verbose),
-        Command::Fsck { read_data: _ } => return Err(Failure::new("unfinished")),
+        Command::Fsck { read_data } => {
+            return check(&Folder::open(path)?, *read_data, command_line.json);
+        }
         Command::Repo(Repo::Add {
             repository,
             settings,
@@ -80,7 +82,9 @@ fn run(command_line: &CommandLine) -> Result<u8, Failure> {
             seal: *seal,
             until: *until,
         },
-        Command::Scrub => Ask::Scrub,
+        Command::Scrub { no_limit } => Ask::Scrub {
+            unlimited: *no_limit,
+        },
         Command::Status => Ask::Status,
         Command::Log(Log::Show { from, count }) => Ask::Log {
             first: *from,
@@ -101,11 +105,7 @@ fn carry_out(folder: &Folder, ask: Ask) -> Result<Answer, Failure> {
     let outcome = match folder.try_exclusive()? {
         Some(exclusive) => {
             serve::log_lines(LogFormat::Text, false);
-            let operator = Operator {
-                vault: Arc::new(folder.vault(&exclusive)?),
-                folder: folder.clone(),
-                is_serving: false,
-            };
+            let operator = Operator::new(folder.vault(&exclusive)?, folder, false)?;
             let outcome = operator.carry_out(ask, &mut progress);
             operator.vault.close()?;
             outcome
@@ -114,6 +114,34 @@ fn carry_out(folder: &Folder, ask: Ask) -> Result<Answer, Failure> {
     };
     render::progress_end();
     outcome
+}
+
+/// Checks a vault that nobody has open.
+fn check(folder: &Folder, reads_data: bool, json: bool) -> Result<u8, Failure> {
+    let Some(exclusive) = folder.try_exclusive()? else {
+        return Err(Failure::new("another process has this vault open").hint(
+            "stop the vault first; `outlast-vault scrub` reads all objects while it serves",
+        ));
+    };
+    serve::log_lines(LogFormat::Text, false);
+    let report = folder.fsck(&exclusive, reads_data, &mut render::objects)?;
+    render::progress_end();
+    let checked = ask::Checked {
+        is_clean: report.is_clean(),
+        is_ledger_sound: report.is_ledger_sound(),
+        entries: report.entries,
+        seals: report.seals,
+        objects: report.objects,
+        bytes_read: report.bytes_read,
+        harmless: report.harmless_findings,
+        findings: report.findings.iter().map(ToString::to_string).collect(),
+    };
+    render::checked(&checked, json);
+    Ok(if report.is_clean() {
+        exit::OK
+    } else {
+        exit::DAMAGED
+    })
 }
 
 /// The name of this machine, if it has one that others could use.

@@ -173,6 +173,21 @@ impl Metrics {
                 vault.time(),
             ),
             (
+                "outlast_vault_read_only",
+                "1 if the vault takes nothing until fsck has passed.",
+                u64::from(vault.read_only_reason().is_some()),
+            ),
+            (
+                "outlast_vault_damaged_objects",
+                "Objects found damaged or missing.",
+                vault.known_damaged() as u64,
+            ),
+            (
+                "outlast_vault_last_scrub_seconds",
+                "Vault time at which the last scrub began; 0 if there was none.",
+                vault.last_scrub().unwrap_or(0),
+            ),
+            (
                 "outlast_vault_disk_free_bytes",
                 "Free bytes on the vault's disk.",
                 space.free,

@@ -6,9 +6,12 @@ use outlast_custody::{RepositoryName, Settings};
 use outlast_vault::{Clock, Vault};
 use outlast_wire::Invite;
 
-use crate::ask::{Answer, Ask, NewToken, Repository, SealRow, SettingChanges, Status, Token};
+use crate::ask::{
+    Answer, Ask, NewToken, Repository, Scrubbed, SealRow, SettingChanges, Status, Token,
+};
 use crate::exit::Failure;
 use crate::folder::Folder;
+use crate::scrubber::Scrubber;
 use crate::units::{parse_length, parse_size};
 use crate::world::SystemClock;
 
@@ -25,6 +28,8 @@ pub struct Operator {
     pub vault: Arc<Vault>,
     /// Its folder.
     pub folder: Folder,
+    /// Who reads everything through.
+    pub scrubber: Scrubber,
     /// Whether the vault serves now.
     pub is_serving: bool,
 }
@@ -34,6 +39,20 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl Operator {
+    /// An operator of the vault in a folder.
+    ///
+    /// # Errors
+    /// If its configuration makes no sense.
+    pub fn new(vault: Vault, folder: &Folder, is_serving: bool) -> Result<Self, Failure> {
+        let vault = Arc::new(vault);
+        Ok(Self {
+            scrubber: Scrubber::new(Arc::clone(&vault), folder)?,
+            vault,
+            folder: folder.clone(),
+            is_serving,
+        })
+    }
+
     /// Does what is asked for.
     ///
     /// # Errors
@@ -76,7 +95,7 @@ impl Operator {
             }
             Ask::Status => Ok(Answer::Status(Box::new(self.status()?))),
             Ask::Log { first, count } => self.entries(first, count),
-            Ask::Scrub => self.scrub(progress),
+            Ask::Scrub { unlimited } => self.scrub(unlimited, progress),
         }
     }
 
@@ -228,6 +247,8 @@ impl Operator {
             time: self.vault.time(),
             clock: SystemClock.now().clock,
             log_entries: self.vault.log_size(),
+            last_scrub: self.vault.last_scrub(),
+            damaged_objects: self.vault.known_damaged() as u64,
             disk_free_bytes: space.free,
             disk_total_bytes: space.total,
             repositories: self.repositories()?,
@@ -247,8 +268,20 @@ impl Operator {
         Ok(Answer::Entries(entries))
     }
 
-    fn scrub(&self, progress: Progress<'_>) -> Result<Answer, Failure> {
-        progress(0, 0);
-        Err(Failure::new("unfinished"))
+    fn scrub(&self, unlimited: bool, progress: Progress<'_>) -> Result<Answer, Failure> {
+        let limit = self.folder.config.scrub_bytes_per_second()?;
+        let limit = limit.filter(|_| !unlimited);
+        let state = self.scrubber.run(limit, progress)?;
+        let state = state.ok_or_else(|| {
+            Failure::new("the vault is stopping").hint("the rest is read after its next start")
+        })?;
+        let name = |(repository, name): &(RepositoryName, outlast_object::ObjectName)| {
+            format!("{repository}/{name}")
+        };
+        Ok(Answer::Scrubbed(Scrubbed {
+            objects: state.objects,
+            bytes: state.bytes,
+            damaged: state.damaged.iter().map(name).collect(),
+        }))
     }
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use outlast_custody::{Entry, Event, Settings};
 
-use crate::ask::{Answer, Repository, Scrubbed, SealRow, Status, Token};
+use crate::ask::{Answer, Checked, Repository, Scrubbed, SealRow, Status, Token};
 use crate::exit::note;
 use crate::units::{length, moment, size};
 
@@ -41,6 +41,16 @@ pub fn progress(done: u64, total: u64) {
         let percent = done.saturating_mul(100).checked_div(total).unwrap_or(0);
         let text = format!("\r{percent} %, {} of {} ", size(done), size(total));
         // Where nobody reads there is nobody to tell.
+        let _ = output.write_all(text.as_bytes());
+        let _ = output.flush();
+    }
+}
+
+/// How many objects of how many, on a terminal.
+pub fn objects(done: u64, total: u64) {
+    let mut output = std::io::stderr().lock();
+    if output.is_terminal() && done.is_multiple_of(256) {
+        let text = format!("\r{done} of {total} objects ");
         let _ = output.write_all(text.as_bytes());
         let _ = output.flush();
     }
@@ -225,6 +235,15 @@ fn status(status: &Status) {
     line(format!("vault time  {}", moment(status.time)));
     line(format!("clock       {}", moment(status.clock)));
     line(format!("log         {} entries", status.log_entries));
+    let scrubbed = status.last_scrub.map(moment);
+    line(format!(
+        "scrub       {}{}",
+        scrubbed.as_deref().unwrap_or("none yet"),
+        match status.damaged_objects {
+            0 => String::new(),
+            count => format!(", {count} OBJECTS DAMAGED OR MISSING"),
+        }
+    ));
     line(format!(
         "disk        {} free of {}",
         size(status.disk_free_bytes),
@@ -292,6 +311,29 @@ fn entry(index: u64, entry: &Entry) {
         ),
     };
     line(format!("{index:>8}  {}  {text}", moment(entry.time)));
+}
+
+/// Shows what came of a check.
+pub fn checked(found: &Checked, json: bool) {
+    if json {
+        line(serde_json::to_string(found).unwrap_or_default());
+        return;
+    }
+    for finding in &found.findings {
+        line(finding);
+    }
+    line(format!(
+        "{} entries, {} seals, {} objects, {} read: {}",
+        found.entries,
+        found.seals,
+        found.objects,
+        size(found.bytes_read),
+        match (found.is_clean, found.is_ledger_sound) {
+            (true, _) => "nothing is wrong",
+            (false, true) => "OBJECTS ARE DAMAGED OR MISSING; the ledger is sound",
+            (false, false) => "THE LEDGER IS DAMAGED: the vault takes nothing more",
+        }
+    ));
 }
 
 fn scrubbed(found: &Scrubbed) {

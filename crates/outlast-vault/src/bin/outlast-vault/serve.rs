@@ -131,11 +131,15 @@ pub fn run(folder: &Folder, is_verbose: bool) -> Result<u8, Failure> {
         }
     }
 
-    let operator = Operator {
-        vault: Arc::new(folder.vault(&exclusive)?),
-        folder: folder.clone(),
-        is_serving: true,
-    };
+    let operator = Operator::new(folder.vault(&exclusive)?, folder, true)?;
+    if let Some(reason) = operator.vault.read_only_reason() {
+        tracing::error!(
+            reason,
+            "the vault takes nothing until `outlast-vault fsck` has passed"
+        );
+    }
+    let scrubber = operator.scrubber.clone();
+    thread::spawn(move || scrubber.run_on_schedule());
     let control = control::listen(&folder.socket()).map_err(|error| {
         Failure::new(format!(
             "cannot listen at {}: {error}",
@@ -181,6 +185,7 @@ pub fn run(folder: &Folder, is_verbose: bool) -> Result<u8, Failure> {
 
     // Until a signal comes. A reader that fails is as good as a signal: nobody could stop us otherwise.
     let _ = signals.read(&mut [0]);
+    operator.scrubber.stop();
     tracing::info!("stopping: requests that have begun may end");
     for server in &running {
         server.stop.stop();
