@@ -7,7 +7,7 @@ use outlast_object::{HashingReader, Id, ObjectKind, ObjectName, ShapeError, chec
 
 use crate::VaultError;
 use crate::disk::Linked;
-use crate::vault::{Caller, Vault};
+use crate::vault::{Caller, Reservation, Vault};
 
 /// Bodies are read in blocks of this size.
 const BLOCK_BYTES: usize = 128 * 1024;
@@ -75,8 +75,10 @@ impl Vault {
         self.check_put(caller, kind)?;
         let max = accepted_bytes_max(kind);
         check_size(kind, length.unwrap_or(1))?;
-        if kind == ObjectKind::Key {
-            return self.accept_provisionally(caller, name, length, body);
+        match kind {
+            ObjectKind::Key => return self.accept_provisionally(caller, name, length, body),
+            ObjectKind::Config => return self.accept_config(caller, length, body),
+            _ => {}
         }
         if let Some(position) = self.find_same(caller, name, length, body)? {
             return Ok(Accepted::Known(position));
@@ -85,25 +87,23 @@ impl Vault {
         // Room is set aside before the first byte is read, and given back on every way out.
         // Where nobody said how much will come, room for the most that is taken is needed.
         let reservation = self.reserve(caller, length.unwrap_or(max))?;
-        let mut events = Vec::new();
-        if kind == ObjectKind::Config {
-            // The key that came before becomes an object together with its config.
-            let key = self.provisional_key(caller.repository());
-            let (key_name, bytes) = key.ok_or(VaultError::Forbidden(
-                "a config comes after its key: run init again",
-            ))?;
-            let length = Some(bytes.len() as u64);
-            events.push(self.keep(caller, &key_name, length, &mut bytes.as_slice())?);
-        }
-        events.push(self.keep(caller, name, length, body)?);
+        let event = self.keep(caller, name, length, body)?;
+        self.admit(caller, name, vec![event], reservation)
+    }
 
+    /// Puts what is kept into the log; only when the log says so as well is it acknowledged.
+    fn admit(
+        &self,
+        caller: &Caller,
+        name: &ObjectName,
+        events: Vec<Event>,
+        reservation: Reservation<'_>,
+    ) -> Result<Accepted, VaultError> {
         let size = |event: &Event| match event {
             Event::Admit(admit) => admit.size,
             _ => 0,
         };
         let kept = events.iter().map(size).sum();
-
-        // The object is kept; only when the log says so as well is it acknowledged.
         let positions = self.commit(events)?;
         reservation.spend(kept);
         self.protect(caller.repository(), name);
@@ -116,6 +116,43 @@ impl Vault {
         if self.sets_immutable {
             let _ = self.disk.make_immutable(&object_path(repository, name));
         }
+    }
+
+    /// Takes the config, and with it the key that came before, which becomes an object now.
+    fn accept_config(
+        &self,
+        caller: &Caller,
+        length: Option<u64>,
+        body: &mut dyn Read,
+    ) -> Result<Accepted, VaultError> {
+        let (name, mut bytes) = (ObjectName::CONFIG, Vec::new());
+        copy_checked(&name, length, body, &mut bytes)?;
+        let length = Some(bytes.len() as u64);
+        // One at a time, since no two configs have different names.
+        let _turn = self.configuring.lock();
+        if let Some(position) = self.find_same(caller, &name, length, &mut bytes.as_slice())? {
+            return Ok(Accepted::Known(position));
+        }
+        let (key_name, key) =
+            self.provisional_key(caller.repository())
+                .ok_or(VaultError::Forbidden(
+                    "a config comes after its key: run init again",
+                ))?;
+        let reservation = self.reserve(caller, (bytes.len() + key.len()) as u64)?;
+        if self.object(caller.repository(), &name)?.is_none() {
+            let path = object_path(caller.repository(), &name);
+            if self.disk.size(&path).map_err(VaultError::Disk)?.is_some() {
+                // A crash left it between name and log, so nobody was told of it; and who repeats an
+                // init comes with another.
+                self.disk.replace(&path, &bytes).map_err(VaultError::Disk)?;
+            }
+        }
+        let key_length = Some(key.len() as u64);
+        let events = vec![
+            self.keep(caller, &key_name, key_length, &mut key.as_slice())?,
+            self.keep(caller, &name, length, &mut bytes.as_slice())?,
+        ];
+        self.admit(caller, &name, events, reservation)
     }
 
     /// Makes the bytes a durable file under the object's name, if they are what it says.
@@ -188,11 +225,12 @@ impl Vault {
             return Ok(None);
         }
         let fits = length.is_none_or(|length| length == known.size);
-        if fits && drain_and_hash(body, known.size.saturating_add(1))? == known.hash {
-            Ok(Some(known.position))
-        } else {
-            Err(VaultError::OtherBytes(*name))
+        if !fits || drain_and_hash(body, known.size.saturating_add(1))? != known.hash {
+            return Err(VaultError::OtherBytes(*name));
         }
+        // Whoever sends it may be about to remove his own: only what is whole counts as kept.
+        self.check_same(name, &path, &known.hash, known.size)?;
+        Ok(Some(known.position))
     }
 
     /// restic's `init` sends a key before there is a config. Until the config comes the key is no
@@ -227,7 +265,8 @@ impl Vault {
         }
     }
 
-    /// Another upload, or one before a crash, gave the name already: fine if to the same bytes.
+    /// Another upload, or one before a crash, gave the name already: fine if to the same bytes. Since
+    /// `hash` is what the name or the log says, others are damage; nothing is written over them.
     fn check_same(
         &self,
         name: &ObjectName,
@@ -241,7 +280,7 @@ impl Vault {
         if found == *hash && !longer {
             Ok(())
         } else {
-            Err(VaultError::OtherBytes(*name))
+            Err(VaultError::Damaged(*name))
         }
     }
 }

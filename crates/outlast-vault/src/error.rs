@@ -23,6 +23,9 @@ pub enum VaultError {
     /// Other bytes are kept under this name and stay.
     #[error("{0} is kept already, with other bytes")]
     OtherBytes(ObjectName),
+    /// What is on the disk under this name is not what the log says.
+    #[error("{0} is damaged on the vault's disk; its operator has to look at it")]
+    Damaged(ObjectName),
     /// The bytes cannot be what their name says.
     #[error(transparent)]
     Shape(#[from] ShapeError),

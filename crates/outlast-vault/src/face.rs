@@ -57,7 +57,10 @@ pub(crate) fn status_of(error: &VaultError) -> u16 {
         VaultError::Full(_) => 507,
         VaultError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => 507,
         VaultError::ReadOnly(_) => 503,
-        VaultError::Disk(_) | VaultError::Journal(_) | VaultError::Index(_) => 500,
+        VaultError::Disk(_)
+        | VaultError::Journal(_)
+        | VaultError::Index(_)
+        | VaultError::Damaged(_) => 500,
     }
 }
 
@@ -238,13 +241,23 @@ impl Face {
             Target::Kind(kind) => {
                 let mut objects = Vec::new();
                 self.vault.list(view, *kind, &mut |name, admission| {
-                    objects.push((name.id(), admission.size));
+                    objects.push((name, admission));
                     true
                 })?;
-                Ok(listing(request, &objects))
+                // What was lost or cut on the disk is not shown as if it were there, so that a client's
+                // check finds it.
+                let mut present = Vec::with_capacity(objects.len());
+                for (name, admission) in objects {
+                    if let Some(size) = self.vault.size_left(view, &name, &admission)? {
+                        present.push((name.id(), size));
+                    }
+                }
+                Ok(listing(request, &present))
             }
             Target::Object(name) if request.method == "HEAD" => {
-                let size = self.vault.look(view, name)?.size;
+                let admission = self.vault.look(view, name)?;
+                let size = self.vault.size_left(view, name, &admission)?;
+                let size = size.ok_or(VaultError::NotFound(*name))?;
                 Ok(stream(200, Box::new(io::empty()), size))
             }
             Target::Object(name) => self.object(request, view, name),

@@ -6,6 +6,7 @@
 
 mod records;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +22,9 @@ use records::{kind_prefix, object_key, seal_key, sealed_key};
 
 /// Memory for the database's pages, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// An index that is not larger than this is read through when it is opened, since a damaged one could
+/// hide objects. Reading larger ones would keep the vault from starting; an fsck does.
+const VERIFIED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Version of the tables; an index of another is made again.
 const VERSION: u64 = 2;
 /// Entries after which changes are made durable.
@@ -84,12 +88,24 @@ fn broken(error: impl Into<redb::Error>) -> VaultError {
 
 impl Index {
     /// Opens or makes the database at `path`.
+    ///
+    /// # Errors
+    /// [`VaultError::Index`] if what is there is no index; it may be removed then.
     pub fn open(path: &Path) -> Result<Self, VaultError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(broken)?;
-        Self::with(database)
+        let open = || {
+            let mut database = Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create(path)
+                .map_err(broken)?;
+            let bytes = std::fs::metadata(path).map_or(u64::MAX, |found| found.len());
+            if bytes <= VERIFIED_BYTES_MAX && !database.check_integrity().map_err(broken)? {
+                return Err(VaultError::Index("it is damaged".to_owned()));
+            }
+            Self::with(database)
+        };
+        // On some damage the database panics. Nothing of it is used after that.
+        catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(VaultError::Index("it is damaged".to_owned())))
     }
 
     /// A database in memory, for simulations.

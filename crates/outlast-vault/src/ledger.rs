@@ -356,7 +356,9 @@ impl Ledger {
         }
         let bytes = self.read_segment(self.applied.segment)?.unwrap_or_default();
         if (bytes.len() as u64) < self.applied.offset {
-            return Err(damaged("the journal is shorter than what was acknowledged"));
+            // If the journal is the one that lacks something, its published checkpoint will tell.
+            let message = "it has more than the journal".to_owned();
+            return Err(VaultError::Index(message));
         }
         self.restore_bundle(&bytes).map_err(unfit)?;
         let leaves = self

@@ -143,6 +143,8 @@ pub struct Vault {
     pub(crate) state: RwLock<State>,
     usage: Mutex<HashMap<RepositoryName, Usage>>,
     provisional: Mutex<HashMap<RepositoryName, (ObjectName, Vec<u8>)>>,
+    /// Held while a config is taken, from the look whether there is one to its entry in the log.
+    pub(crate) configuring: Mutex<()>,
     queue: Mutex<Queue>,
     turn: Condvar,
     failure: Mutex<Option<String>>,
@@ -219,6 +221,7 @@ impl Vault {
             state,
             usage: Mutex::new(usage),
             provisional: Mutex::default(),
+            configuring: Mutex::default(),
             queue: Mutex::default(),
             turn: Condvar::new(),
             failure: Mutex::new(failure),

@@ -181,20 +181,39 @@ impl Vault {
         Ok(admission)
     }
 
-    /// The whole object, and its size.
+    /// How many bytes of an object are on the disk: fewer than were admitted where it was cut, none
+    /// where it was lost or something else stands in its place.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], [`VaultError::Forbidden`]; [`VaultError::Disk`] where the object was
-    /// lost or cut on the disk.
+    /// [`VaultError::Disk`].
+    pub fn size_left(
+        &self,
+        view: &View,
+        name: &ObjectName,
+        admission: &Admission,
+    ) -> Result<Option<u64>, VaultError> {
+        let size = self.disk.size(&object_path(&view.repository, name));
+        let size = size.map_err(VaultError::Disk)?;
+        Ok(size.map(|size| size.min(admission.size)))
+    }
+
+    /// The whole object as it is on the disk, and its size there. It is not compared with its name:
+    /// whoever reads it does that, and what is damaged in one place may be whole in another.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], also where the object was lost on the disk;
+    /// [`VaultError::Forbidden`]; [`VaultError::Disk`].
     pub fn read(
         &self,
         view: &View,
         name: &ObjectName,
     ) -> Result<(Box<dyn Read + Send>, u64), VaultError> {
         let admission = self.check_read(view, name)?;
+        let size = self.size_left(view, name, &admission)?;
+        let size = size.ok_or(VaultError::NotFound(*name))?;
         let path = object_path(&view.repository, name);
         let reader = self.disk.open(&path).map_err(VaultError::Disk)?;
-        Ok((reader, admission.size))
+        Ok((reader, size))
     }
 
     /// At most `length` bytes of the object from `offset` on.

@@ -130,6 +130,7 @@ const fn code_of(error: &VaultError) -> &'static str {
         VaultError::Hold(_) => "hold",
         VaultError::Name(_) => "name",
         VaultError::ReadOnly(_) => "read_only",
+        VaultError::Damaged(_) => "damaged",
         VaultError::Disk(_) | VaultError::Journal(_) | VaultError::Index(_) => "failed",
     }
 }
@@ -138,9 +139,9 @@ impl From<VaultError> for Refused {
     fn from(error: VaultError) -> Self {
         let (status, object) = match &error {
             VaultError::SealIncomplete(name) => (409, Some(name.to_string())),
-            VaultError::NotFound(name) | VaultError::OtherBytes(name) => {
-                (status_of(&error), Some(name.to_string()))
-            }
+            VaultError::NotFound(name)
+            | VaultError::OtherBytes(name)
+            | VaultError::Damaged(name) => (status_of(&error), Some(name.to_string())),
             _ => (status_of(&error), None),
         };
         Self {

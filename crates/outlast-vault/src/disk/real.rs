@@ -297,10 +297,11 @@ impl Disk for RealDisk {
     }
 }
 
+/// Whether a path leads to nothing of ours: a part of it is missing, no directory, or a link.
 fn is_missing(error: &io::Error) -> bool {
     matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
     )
 }
 

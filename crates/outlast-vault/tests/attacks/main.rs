@@ -16,5 +16,6 @@ mod served;
 mod bodies;
 mod floods;
 mod races;
+mod tampering;
 mod tricks;
 mod verbs;
