@@ -193,3 +193,29 @@ fn api_paths(served: &Served, rows: &mut Vec<Row>) {
         rows.push(row(format!("{base}{nothing}"), b"", vec![]));
     }
 }
+
+/// Whether a path is one of a route, whose variable parts are in braces.
+fn fits(template: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let mut names = path.split('/');
+    for part in template.split('/') {
+        match names.next() {
+            Some(_) if part == "{path}" => return true,
+            Some(name) if part == name || part.starts_with('{') => {}
+            _ => return false,
+        }
+    }
+    names.next().is_none()
+}
+
+#[test]
+fn every_route_of_the_interface_is_attacked() {
+    let rows = table(&Served::new());
+    for (method, template) in outlast_vault::routes() {
+        let is_there = rows.iter().any(|row| {
+            let allowed = row.allowed.iter().any(|(verb, ..)| *verb == method);
+            allowed && fits(template, &row.path)
+        });
+        assert!(is_there, "{method} {template} is not in the table");
+    }
+}
