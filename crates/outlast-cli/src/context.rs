@@ -8,7 +8,9 @@ use outlast_format::Compression;
 use outlast_object::ObjectName;
 use outlast_ops::{CacheChoice, Place, Session, SessionOptions, default_cache_folder, find_place};
 use outlast_repo::{Cancel, Environment, Notice, Notices, RepoError};
-use outlast_store::{ConnectOptions, Limits, RetryEvent, Secret, Store, Timeouts, TlsOptions};
+use outlast_store::{
+    Capabilities, ConnectOptions, Limits, RetryEvent, Secret, Store, Timeouts, TlsOptions,
+};
 
 use crate::args::GlobalArguments;
 use crate::exit::{self, Failure};
@@ -115,6 +117,7 @@ impl Context {
                 .filter(|value: &String| !value.is_empty())
         };
         let mut connections = None;
+        let mut capabilities = Capabilities::ALL;
         for option in &global.option {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key {
@@ -124,9 +127,20 @@ impl Context {
                         .map_err(|_| Failure::new(format!("invalid option {option:?}")))?;
                     connections = Some(number);
                 }
+                "rest.token" => {
+                    capabilities = match value {
+                        "append" => Capabilities::APPEND,
+                        "enrol" => Capabilities::ENROL,
+                        "restore" => Capabilities::RESTORE,
+                        _ => {
+                            return Err(Failure::new(format!("invalid option {option:?}"))
+                                .hint("tokens of vaults are for append, enrol or restore"));
+                        }
+                    };
+                }
                 _ => {
                     return Err(Failure::new(format!("unknown extended option {key:?}"))
-                        .hint("known are rest.connections and local.connections"));
+                        .hint("known are rest.connections, local.connections and rest.token"));
                 }
             }
         }
@@ -140,6 +154,7 @@ impl Context {
                 ..TlsOptions::default()
             },
             connections,
+            capabilities,
             limits: Limits {
                 upload_kib_per_second: global.limit_upload,
                 download_kib_per_second: global.limit_download,

@@ -25,13 +25,15 @@ pub const WRONG_PASSWORD: u8 = 12;
 pub const NOT_SAFE_YET: u8 = 20;
 /// A guard stopped the command: it would have lost something silently.
 pub const GUARDED: u8 = 21;
+/// The store removes and replaces nothing.
+pub const KEPT: u8 = 22;
 /// The snapshot is stored, but its custodian gave no valid receipt.
 pub const NO_RECEIPT: u8 = 23;
 /// Interrupted by a signal.
 pub const INTERRUPTED: u8 = 130;
 
 /// All codes with their meanings, for the documentation.
-pub const TABLE: [(u8, &str); 10] = [
+pub const TABLE: [(u8, &str); 11] = [
     (OK, "success"),
     (
         FAILED,
@@ -49,6 +51,10 @@ pub const TABLE: [(u8, &str); 10] = [
         "written, but not safe yet (protect --require-safe)",
     ),
     (GUARDED, "a guard stopped the command and explains why"),
+    (
+        KEPT,
+        "the store removes and replaces nothing (a vault); nothing was changed",
+    ),
     (
         NO_RECEIPT,
         "the snapshot is stored, but its custodian gave no valid receipt",
@@ -144,6 +150,14 @@ impl From<RepoError> for Failure {
                 .hint("what was stored so far is kept; the next run goes on from there"),
             RepoError::Damaged { .. } | RepoError::BlobDamaged { .. } | RepoError::BlobMissing(_) => failure
                 .hint("`outlast check --read-data` tells what is affected; docs/damage.md what to do"),
+            RepoError::Store(StoreError::DeletesRefused { .. }) => Failure { code: KEPT, ..failure }
+                .hint("docs/vault-verbs.md says what each verb does where nothing is removed"),
+            RepoError::KeysRefused { .. } => Failure { code: KEPT, ..failure }.hint(
+                "keys are put into a vault with a token to enrol, before its config; for another \
+                 password make another repository there and copy into it",
+            ),
+            RepoError::Store(StoreError::Denied { .. }) if failure.message.contains("to read data/") => failure
+                .hint("in a vault, data is read with a token to restore; a token to append is for backing up"),
             RepoError::Store(StoreError::Full { .. }) => failure
                 .hint("make room and run the command again: what was stored is kept and used"),
             RepoError::Store(StoreError::Unavailable { .. }) => failure

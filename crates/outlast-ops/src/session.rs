@@ -202,7 +202,9 @@ impl Session {
     }
 
     /// Takes the lock that excludes everybody else. There is no way around it: what removes needs it.
+    /// Where nothing can be removed, that is said at once, and no lock is taken.
     pub fn lock_exclusive(&self) -> Result<ExclusiveLock, RepoError> {
+        outlast_repo::ensure_removes(self.repository.store())?;
         ExclusiveLock::acquire(&self.repository, self.retry_lock, &self.cancel)
     }
 

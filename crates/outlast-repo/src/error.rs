@@ -37,6 +37,14 @@ pub enum RepoError {
         /// Key files that are damaged or not key files at all.
         keys_skipped: usize,
     },
+    /// Key files cannot be added: those of a repository in a vault are put there when it is made.
+    #[error("{location} takes no key files with these credentials: {reason}")]
+    KeysRefused {
+        /// The store.
+        location: String,
+        /// Why.
+        reason: String,
+    },
     /// Somebody else is using the repository in a way that excludes this.
     #[error("the repository is already locked {}by {holder}", if *.exclusive { "exclusively " } else { "" })]
     Locked {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outlast_format::{FormatError, KeyFile, MasterKey, ScryptCost, Time};
 use outlast_object::{Id, ObjectKind, ObjectName, hash};
-use outlast_store::Store;
+use outlast_store::{Store, StoreError};
 
 use crate::environment::{random_bytes, random_iv};
 use crate::repository::read_verified;
@@ -125,13 +125,22 @@ pub(crate) fn read_key(store: &dyn Store, id: Id) -> Result<KeyFile, RepoError> 
     KeyFile::from_json(&bytes).map_err(|error| RepoError::damaged(name, error))
 }
 
-/// Adds a key file that wraps `master`; gives its id.
+/// Adds a key file that wraps `master`; gives its id. [`RepoError::KeysRefused`] where the store
+/// does not take any with these credentials.
 pub fn add_key(
     store: &dyn Store,
     environment: &Environment,
     master: &MasterKey,
     new: &NewKey<'_>,
 ) -> Result<Id, RepoError> {
+    let refused = |reason: String| RepoError::KeysRefused {
+        location: store.location(),
+        reason,
+    };
+    if !store.capabilities().adds_keys {
+        let reason = "config and keys are put there once, when the repository is made";
+        return Err(refused(reason.to_owned()));
+    }
     let origin = (
         environment.clock.now(),
         new.username.to_owned(),
@@ -147,8 +156,11 @@ pub fn add_key(
     )?;
     let bytes = file.to_json()?;
     let id = hash(&bytes);
-    store.write(&ObjectName::new(ObjectKind::Key, id), &bytes)?;
-    Ok(id)
+    match store.write(&ObjectName::new(ObjectKind::Key, id), &bytes) {
+        Err(StoreError::Denied { reason, .. }) => Err(refused(reason)),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(id),
+    }
 }
 
 /// All key files that are readable; others are passed over with a notice.

@@ -105,7 +105,7 @@ pub use prune::{
     PruneOutcome, PrunePacks, PrunePreview, PruneRefusal, PruneStatistics, preview_prune, prune,
 };
 pub use recover::{RecoverOutcome, recover};
-pub use removal::{NotRemoved, Removal};
+pub use removal::{NotRemoved, Removal, ensure_removes};
 pub use repair::{
     RepairIndexOptions, RepairIndexOutcome, RepairOriginals, RepairPacksObserver,
     RepairPacksOutcome, RepairSnapshotsObserver, RepairSnapshotsOutcome, Trimmed,

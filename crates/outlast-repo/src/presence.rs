@@ -24,6 +24,15 @@ impl Repository {
         Ok(error)
     }
 
+    /// The same for whoever is to do without what is damaged: what these credentials do not read may
+    /// be as sound as ever, and stops everything.
+    pub(crate) fn of_one_damaged_object(&self, error: RepoError) -> Result<RepoError, RepoError> {
+        if error.is_denied() {
+            return Err(error);
+        }
+        self.of_one_object(error)
+    }
+
     /// [`RepoError::Vanished`] if the config, which every repository has, is no longer there.
     pub(crate) fn ensure_present(&self) -> Result<(), RepoError> {
         // A cache would answer for a store that is gone; the config is never cached.

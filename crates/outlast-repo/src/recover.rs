@@ -80,7 +80,7 @@ fn find_roots(
         while let Some(tree) = trees.get(next.fetch_add(1, Ordering::Relaxed)) {
             cancel.check()?;
             if let Err(error) = read_subtrees(repository, *tree, &reached) {
-                let reason = repository.of_one_object(error)?;
+                let reason = repository.of_one_damaged_object(error)?;
                 let text = format!("tree {tree} cannot be read and is not recovered: {reason}");
                 repository.environment().notice(Notice::Other(text));
                 unreadable.lock().push(*tree);

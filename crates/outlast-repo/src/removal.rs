@@ -6,10 +6,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use outlast_format::Config;
-use outlast_object::ObjectName;
-use outlast_store::{Deletes, StoreError};
+use outlast_object::{Id, ObjectName};
+use outlast_store::{Deletes, Store, StoreError};
 use parking_lot::Mutex;
 
+use crate::environment::random_bytes;
 use crate::{Cancel, ExclusiveLock, Progress, RepoError, Repository, Stage};
 
 /// Threads that remove objects at most.
@@ -40,12 +41,18 @@ pub struct NotRemoved {
 }
 
 impl<'a> Removal<'a> {
-    /// [`RepoError::Refused`] where the store or the lock is not the repository's.
+    /// Whoever is to remove something finds out here, before anything is done, whether the store
+    /// removes anything at all.
+    ///
+    /// # Errors
+    /// [`StoreError::DeletesRefused`] where it does not; [`RepoError::Refused`] where the store or the
+    /// lock is not the repository's.
     pub fn new(
         repository: &Repository,
         deletes: &'a dyn Deletes,
         lock: &'a ExclusiveLock,
     ) -> Result<Self, RepoError> {
+        ensure_removes(deletes)?;
         let config = Config::decode(&deletes.read(&ObjectName::CONFIG)?, repository.key())
             .map_err(|error| RepoError::damaged(ObjectName::CONFIG, error))?;
         if config.id != repository.config().id || !lock.is_of(repository) {
@@ -54,6 +61,7 @@ impl<'a> Removal<'a> {
                 deletes.location()
             )));
         }
+        probe(deletes)?;
         Ok(Self { deletes, lock })
     }
 
@@ -113,4 +121,23 @@ impl<'a> Removal<'a> {
         crate::threads::run(connections.min(names.len().max(1)), &work)?;
         Ok(failures.into_inner())
     }
+}
+
+/// [`StoreError::DeletesRefused`] where it is known beforehand that the store removes nothing.
+pub fn ensure_removes(store: &dyn Store) -> Result<(), RepoError> {
+    if store.capabilities().removes {
+        return Ok(());
+    }
+    let error = StoreError::DeletesRefused {
+        location: store.location(),
+        reason: "nothing is removed or replaced there, whatever the credentials".to_owned(),
+    };
+    Err(error.into())
+}
+
+/// Asks to remove something that does not exist. A store in append-only mode refuses that as well,
+/// and everybody else does nothing.
+fn probe(deletes: &dyn Deletes) -> Result<(), RepoError> {
+    let nothing = ObjectName::pack(Id::from_bytes(random_bytes()?));
+    Ok(deletes.delete(&nothing)?)
 }

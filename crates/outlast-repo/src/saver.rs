@@ -13,6 +13,7 @@ use outlast_format::{
     BlobHandle, BlobKind, Compressor, EncodedBlob, PackBuilder, PackedBlob, encode_blob,
 };
 use outlast_object::{Id, ObjectName, hash};
+use outlast_store::StoreError;
 use parking_lot::Mutex;
 
 use crate::environment::random_iv;
@@ -122,6 +123,14 @@ pub fn with_saver<T>(
     cancel: &Cancel,
     work: impl FnOnce(&Saver<'_>) -> Result<T, RepoError>,
 ) -> Result<(T, SaveStatistics), RepoError> {
+    if !options.dry_run && !repository.store().capabilities().adds {
+        let error = StoreError::Denied {
+            operation: "add anything".to_owned(),
+            location: repository.store().location(),
+            reason: "these credentials are for reading only".to_owned(),
+        };
+        return Err(error.into());
+    }
     let (uploads, queue) = bounded(UPLOAD_QUEUE);
     let saver = Saver {
         repository,

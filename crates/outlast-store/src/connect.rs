@@ -22,7 +22,7 @@ pub struct ConnectOptions {
     pub connections: Option<usize>,
     /// When a connection counts as dead.
     pub timeouts: Timeouts,
-    /// What the credentials are good for; the rest is refused here and never asked of the store.
+    /// What the credentials of a REST server are good for; the rest is refused here and never asked of the store.
     pub capabilities: Capabilities,
     /// How fast bytes may go.
     pub limits: Limits,
@@ -64,12 +64,12 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
                 timeouts: options.timeouts,
                 throttle,
             };
-            Arc::new(RestStore::new(location, &rest)?)
+            let store = RestStore::new(location, &rest)?;
+            match options.capabilities {
+                Capabilities::ALL => Arc::new(store),
+                capabilities => Arc::new(Restricted::new(store, capabilities)),
+            }
         }
-    };
-    let store: Arc<dyn Deletes> = match options.capabilities {
-        Capabilities::ALL => store,
-        capabilities => Arc::new(Restricted::new(store, capabilities)),
     };
     let mut retry = Retry::new(store, options.retry.clone()).with_clock(clock);
     if let Some(observer) = &options.retry_observer {

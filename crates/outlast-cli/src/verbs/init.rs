@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use outlast_object::Id;
-use outlast_ops::{Session, init_session};
+use outlast_ops::{Session, init_session, is_custodian_location};
 use outlast_repo::{InitOptions, calibrate_scrypt};
+use outlast_store::Capabilities;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -90,6 +91,10 @@ impl FromArguments {
             }
         };
         let mut options = context.session_options(&location, password)?;
+        if !is_custodian_location(&location) {
+            // What `-o rest.token` says is said of the repository that is written to.
+            options.connect.capabilities = Capabilities::ALL;
+        }
         options.key_hint = self.from_key_hint.clone();
         Ok(Session::open(
             &options,

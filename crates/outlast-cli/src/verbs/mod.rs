@@ -34,7 +34,7 @@ use outlast_repo::Cancel;
 
 use crate::args::CommandLine;
 use crate::context::Context;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
@@ -101,8 +101,40 @@ pub enum Verb {
     Version(version::Arguments),
 }
 
+impl Verb {
+    /// What to do instead where the store removes and replaces nothing.
+    fn instead_of_removing(&self) -> Option<&'static str> {
+        match self {
+            Verb::Forget(_) | Verb::Prune(_) => Some(
+                "a vault keeps what it has taken; if its room runs out, have the quota raised there",
+            ),
+            Verb::Tag(_) => Some("give tags when backing up, with `outlast backup --tag`"),
+            Verb::Rewrite(_) => Some(
+                "without --forget the new snapshots are added, and the old ones stay beside them",
+            ),
+            Verb::Key(_) => Some(
+                "the keys of a repository in a vault stay as they are; for another password make \
+                 another repository there, with a token to enrol, and copy into it",
+            ),
+            Verb::Repair(_) => Some(
+                "nothing in a vault is mended from outside: back up again what still exists, and \
+                 copy what is left into another repository to repair it there",
+            ),
+            _ => None,
+        }
+    }
+}
+
 /// Runs a verb; gives the exit code.
 pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
+    let instead = command_line.verb.instead_of_removing();
+    run_verb(command_line, cancel).map_err(|failure| match instead {
+        Some(instead) if failure.code == exit::KEPT => failure.hint(instead),
+        _ => failure,
+    })
+}
+
+fn run_verb(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
     let context = Context {
         global: command_line.global,
         cancel: cancel.clone(),

@@ -233,7 +233,7 @@ impl Reading<'_> {
                 return Ok(());
             }
             Err(error) => {
-                let reason = repository.of_one_object(error)?.to_string();
+                let reason = repository.of_one_damaged_object(error)?.to_string();
                 self.outcome.lock().packs_damaged.push((pack, reason));
                 self.intact(pack, size, claims)?
             }

@@ -21,7 +21,7 @@ pub(super) fn candidates(
     let mut places = match read_pack_header(store, key, pack, Some(size)) {
         Ok(blobs) => blobs,
         Err(error) => {
-            repository.of_one_object(error)?;
+            repository.of_one_damaged_object(error)?;
             Vec::new()
         }
     };

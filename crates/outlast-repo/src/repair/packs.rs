@@ -131,7 +131,7 @@ impl Salvage<'_, '_> {
         let size = match repository.store().size(&ObjectName::pack(pack)) {
             Ok(size) => size,
             Err(error) => {
-                repository.of_one_object(error.into())?;
+                repository.of_one_damaged_object(error.into())?;
                 0
             }
         };
@@ -249,7 +249,7 @@ fn no_copy(
     error: StoreError,
     observer: &dyn RepairPacksObserver,
 ) -> Result<(), RepoError> {
-    let reason = repository.of_one_object(error.into())?;
+    let reason = repository.of_one_damaged_object(error.into())?;
     observer.copy_failed(pack, &reason.to_string());
     Ok(())
 }

@@ -217,7 +217,7 @@ impl<'a, 's> TreeRepair<'a, 's> {
         match repository.load_blob(handle) {
             Ok(plaintext) => Ok(Some(plaintext.len() as u64)),
             Err(error) => {
-                repository.of_one_object(error)?;
+                repository.of_one_damaged_object(error)?;
                 Ok(Some(*first))
             }
         }
@@ -259,7 +259,7 @@ impl<'a, 's> TreeRepair<'a, 's> {
         let plaintext = match repository.load_blob(BlobHandle::tree(tree)) {
             Ok(plaintext) => plaintext,
             Err(error) => {
-                let reason = repository.of_one_object(error)?.to_string();
+                let reason = repository.of_one_damaged_object(error)?.to_string();
                 return Ok(Entered::Lost(reason));
             }
         };
