@@ -32,6 +32,12 @@ pub enum VaultError {
     /// More than the repository, the token or the disk has room for.
     #[error("no room: {0}")]
     Full(&'static str),
+    /// More requests than the token may make in a minute.
+    #[error("too many requests with this token; the next minute begins in {seconds} s")]
+    TooMany {
+        /// After so many seconds it may go on.
+        seconds: u64,
+    },
     /// The body ended early or could not be read.
     #[error("the upload broke off: {0}")]
     Upload(io::Error),

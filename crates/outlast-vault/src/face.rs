@@ -54,6 +54,7 @@ pub(crate) fn status_of(error: &VaultError) -> u16 {
         // all must not be tried for a quarter of an hour.
         VaultError::Shape(ShapeError::Hash { .. }) | VaultError::Upload(_) => 400,
         VaultError::Shape(_) => 403,
+        VaultError::TooMany { .. } => 429,
         VaultError::Full(_) => 507,
         VaultError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => 507,
         VaultError::ReadOnly(_) => 503,
@@ -270,11 +271,15 @@ impl Face {
         view: &View,
         name: &ObjectName,
     ) -> Result<Response, Refused> {
-        let (reader, size) = self.vault.read(view, name)?;
+        let admission = self.vault.look(view, name)?;
+        let size = self.vault.size_left(view, name, &admission)?;
+        let size = size.ok_or(VaultError::NotFound(*name))?;
         let part = header(request, "range").map_or(Wanted::Whole, |range| wanted(range, size));
         let mut response = match part {
-            Wanted::Whole => stream(200, reader, size),
+            Wanted::Whole => stream(200, self.vault.read(view, name)?.0, size),
             Wanted::Part { start, length } => {
+                // Refused before the answer begins, not in its middle.
+                self.vault.may_read(view, name, length)?;
                 let pieces = Pieces {
                     vault: Arc::clone(&self.vault),
                     view: view.clone(),
@@ -296,8 +301,15 @@ impl Face {
 
 impl Handler for Face {
     fn handle(&self, request: Request<'_>) -> Response {
-        self.answer(request)
-            .unwrap_or_else(|Refused(status, text)| plain(status, &text))
+        let mut response = self
+            .answer(request)
+            .unwrap_or_else(|Refused(status, text)| plain(status, &text));
+        if response.status == 429 {
+            // The next minute begins by then.
+            response.headers.push(("retry-after", "60".to_owned()));
+        }
+        self.vault.count_answer(response.status);
+        response
     }
 }
 

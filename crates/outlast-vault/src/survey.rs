@@ -86,11 +86,13 @@ impl Vault {
         self.disk.space().map_err(VaultError::Disk)
     }
 
-    /// Makes the index durable, so that the next start has nothing to catch up with.
+    /// Logs what is only counted yet, and makes the index durable, so that the next start has nothing to
+    /// catch up with.
     ///
     /// # Errors
-    /// Those of the index.
+    /// Those of the ledger and the index.
     pub fn close(&self) -> Result<(), VaultError> {
+        self.log_rest_of_refusals()?;
         self.index.sync()
     }
 }

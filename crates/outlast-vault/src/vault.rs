@@ -16,6 +16,7 @@ use crate::VaultError;
 use crate::disk::Disk;
 use crate::index::{Admission, Index};
 use crate::ledger::Ledger;
+use crate::limits::{Meters, TokenLimits};
 use crate::world::{Clock, Entropy, GuardedClock};
 
 /// Share of the disk that uploads never fill: the ledger's.
@@ -149,12 +150,14 @@ pub struct Vault {
     turn: Condvar,
     failure: Mutex<Option<String>>,
     pub(crate) damaged: Mutex<HashSet<(RepositoryName, ObjectName)>>,
+    pub(crate) meters: Meters,
     pub(crate) sets_immutable: bool,
 }
 
 /// Room set aside for an upload; given back when it is dropped.
 pub(crate) struct Reservation<'a> {
     vault: &'a Vault,
+    token: TokenId,
     repository: RepositoryName,
     bytes: u64,
     kept: u64,
@@ -173,6 +176,8 @@ impl Drop for Reservation<'_> {
         let usage = usage.entry(self.repository.clone()).or_default();
         usage.reserved = usage.reserved.saturating_sub(self.bytes);
         usage.bytes = usage.bytes.saturating_add(self.kept);
+        self.vault
+            .uncount_put(self.token, self.bytes.saturating_sub(self.kept));
     }
 }
 
@@ -226,6 +231,7 @@ impl Vault {
             turn: Condvar::new(),
             failure: Mutex::new(failure),
             damaged: Mutex::default(),
+            meters: Meters::default(),
             sets_immutable: false,
         };
         if vault.read_only_reason().is_none() {
@@ -301,6 +307,20 @@ impl Vault {
         scopes: &[Scope],
         label: &str,
     ) -> Result<Credentials, VaultError> {
+        self.add_limited_token(repository, scopes, label, TokenLimits::default())
+    }
+
+    /// Makes a token with limits of its own.
+    ///
+    /// # Errors
+    /// As [`Vault::add_token`].
+    pub fn add_limited_token(
+        &self,
+        repository: &RepositoryName,
+        scopes: &[Scope],
+        label: &str,
+        limits: TokenLimits,
+    ) -> Result<Credentials, VaultError> {
         self.settings(repository)?;
         let (mut id, mut secret) = ([0; 8], [0; SECRET_BYTES]);
         self.entropy.fill(&mut id).map_err(VaultError::Disk)?;
@@ -313,8 +333,8 @@ impl Vault {
             scopes: scopes.to_vec(),
             secret_hash: IdText(hash(secret.as_bytes())),
             label: label.chars().take(100).collect(),
-            put_bytes_daily: 0,
-            requests_per_minute: 0,
+            put_bytes_daily: limits.put_bytes_daily,
+            requests_per_minute: limits.requests_per_minute,
         };
         self.commit(vec![Event::Token(added)])?;
         Ok(Credentials { token, secret })
@@ -331,7 +351,7 @@ impl Vault {
     /// Checks a token's id and secret.
     ///
     /// # Errors
-    /// [`VaultError::Unauthorised`], the same for whatever is wrong.
+    /// [`VaultError::Unauthorised`], the same for whatever is wrong; [`VaultError::TooMany`].
     pub fn authenticate(&self, token: &str, secret: &str) -> Result<Caller, VaultError> {
         let token: TokenId = token.parse().map_err(|_| VaultError::Unauthorised)?;
         let state = self.state.read();
@@ -340,6 +360,7 @@ impl Vault {
         if *revoked || hash(secret.as_bytes()) != added.secret_hash.0 {
             return Err(VaultError::Unauthorised);
         }
+        self.count_request(added)?;
         Ok(Caller {
             token,
             repository: added.repository.clone(),
@@ -411,9 +432,11 @@ impl Vault {
         if after > quota {
             return Err(VaultError::Full("the repository's quota is used up"));
         }
+        self.count_put(caller, bytes)?;
         usage.reserved += bytes;
         Ok(Reservation {
             vault: self,
+            token: caller.token(),
             repository: caller.repository().clone(),
             bytes,
             kept: 0,

@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use outlast_custody::{ObjectList, RepositoryName, Scope};
+use outlast_custody::{ObjectList, RepositoryName, Scope, TokenId};
 use outlast_log::{EntryBundle, Tile, decode_bundle, encode_bundle_entry};
 use outlast_object::{Id, ObjectKind, ObjectName};
 
@@ -31,7 +31,16 @@ fn first_entries(bundle: &[u8], count: usize) -> Option<Vec<u8>> {
 pub struct View {
     repository: RepositoryName,
     before: u64,
-    reads_packs: bool,
+    packs: Packs,
+}
+
+/// Who reads packs through a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packs {
+    /// A token to read with.
+    All,
+    /// This token, as far as its repository's setting lets it.
+    Metered(TokenId),
 }
 
 impl View {
@@ -67,7 +76,11 @@ impl Vault {
         Ok(View {
             repository: caller.repository().clone(),
             before,
-            reads_packs: reads_all,
+            packs: if reads_all {
+                Packs::All
+            } else {
+                Packs::Metered(caller.token())
+            },
         })
     }
 
@@ -171,14 +184,31 @@ impl Vault {
         Ok(bytes.and_then(|bytes| first_entries(&bytes, usize::from(bundle.width))))
     }
 
-    fn check_read(&self, view: &View, name: &ObjectName) -> Result<Admission, VaultError> {
+    /// The object, if the view has it and so many bytes of it may be read.
+    fn check_read(
+        &self,
+        view: &View,
+        name: &ObjectName,
+        bytes: impl FnOnce(&Admission) -> u64,
+    ) -> Result<Admission, VaultError> {
         let admission = self.look(view, name)?;
-        if name.kind() == ObjectKind::Pack && !view.reads_packs {
-            return Err(VaultError::Forbidden(
-                "an append token does not read packs; use a restore token",
-            ));
+        if let (ObjectKind::Pack, Packs::Metered(token)) = (name.kind(), view.packs) {
+            let most = self.settings(&view.repository)?.append_read_bytes_daily;
+            self.count_pack_read(token, most, bytes(&admission))?;
         }
         Ok(admission)
+    }
+
+    /// Whether so many bytes of an object could be read now; nothing is counted as read.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::Forbidden`].
+    pub fn may_read(&self, view: &View, name: &ObjectName, bytes: u64) -> Result<(), VaultError> {
+        self.check_read(view, name, |_| bytes)?;
+        if let (ObjectKind::Pack, Packs::Metered(token)) = (name.kind(), view.packs) {
+            self.uncount_pack_read(token, bytes);
+        }
+        Ok(())
     }
 
     /// How many bytes of an object are on the disk: fewer than were admitted where it was cut, none
@@ -208,7 +238,7 @@ impl Vault {
         view: &View,
         name: &ObjectName,
     ) -> Result<(Box<dyn Read + Send>, u64), VaultError> {
-        let admission = self.check_read(view, name)?;
+        let admission = self.check_read(view, name, |admission| admission.size)?;
         let size = self.size_left(view, name, &admission)?;
         let size = size.ok_or(VaultError::NotFound(*name))?;
         let path = object_path(&view.repository, name);
@@ -227,7 +257,9 @@ impl Vault {
         offset: u64,
         length: usize,
     ) -> Result<Vec<u8>, VaultError> {
-        self.check_read(view, name)?;
+        self.check_read(view, name, |admission| {
+            admission.size.saturating_sub(offset).min(length as u64)
+        })?;
         let path = object_path(&view.repository, name);
         self.disk
             .read_range(&path, offset, length)

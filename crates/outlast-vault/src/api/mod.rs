@@ -125,6 +125,7 @@ const fn code_of(error: &VaultError) -> &'static str {
         VaultError::Shape(ShapeError::Hash { .. }) => "hash",
         VaultError::Shape(_) => "shape",
         VaultError::Full(_) => "full",
+        VaultError::TooMany { .. } => "too_many",
         VaultError::Upload(_) => "upload",
         VaultError::SealIncomplete(_) => "seal_incomplete",
         VaultError::Hold(_) => "hold",

@@ -226,6 +226,12 @@ pub struct NewToken {
     /// For whom it is, for the list
     #[arg(long, default_value = "")]
     pub label: String,
+    /// How much it may put in a day, as 100G; 0 for no limit but the quota
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "0")]
+    pub daily: u64,
+    /// How many requests it may make a minute; 0 for no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub rate: u32,
 }
 
 impl NewToken {
@@ -238,6 +244,8 @@ impl NewToken {
             repository: self.repository.clone(),
             scopes,
             label: self.label.clone(),
+            put_bytes_daily: self.daily,
+            requests_per_minute: self.rate,
         }
     }
 }

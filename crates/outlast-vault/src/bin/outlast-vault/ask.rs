@@ -75,6 +75,10 @@ pub struct NewToken {
     pub scopes: Vec<Scope>,
     /// For whom it is.
     pub label: String,
+    /// Bytes that it may put in a day; zero for no limit.
+    pub put_bytes_daily: u64,
+    /// Requests a minute; zero for no limit.
+    pub requests_per_minute: u32,
 }
 
 /// Settings of a repository; what is not given stays, or is as the configuration has it.

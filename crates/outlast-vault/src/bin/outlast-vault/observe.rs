@@ -279,6 +279,15 @@ impl Metrics {
         }
         let mut family = Family::new(
             text,
+            "outlast_vault_refusals_total",
+            "counter",
+            "Requests that were refused.",
+        );
+        for (word, count) in self.operator.vault.refusals() {
+            family.put(&format!("reason=\"{word}\""), count);
+        }
+        let mut family = Family::new(
+            text,
             "outlast_vault_turned_away_total",
             "counter",
             "Connections and requests that were turned away.",

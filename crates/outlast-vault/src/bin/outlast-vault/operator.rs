@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use outlast_custody::{RepositoryName, Settings};
-use outlast_vault::{Clock, Vault};
+use outlast_vault::{Clock, Credentials, TokenLimits, Vault};
 use outlast_wire::Invite;
 
 use crate::ask::{
@@ -178,13 +178,23 @@ impl Operator {
 
     fn add_token(&self, new: &NewToken) -> Result<Answer, Failure> {
         self.known(&new.repository)?;
-        let made = self
-            .vault
-            .add_token(&new.repository, &new.scopes, &new.label)?;
+        let made = self.make_token(new)?;
         Ok(Answer::Token {
             token: made.token,
             secret: made.secret,
         })
+    }
+
+    fn make_token(&self, new: &NewToken) -> Result<Credentials, Failure> {
+        let limits = TokenLimits {
+            put_bytes_daily: new.put_bytes_daily,
+            requests_per_minute: new.requests_per_minute,
+        };
+        let (repository, scopes) = (&new.repository, &new.scopes);
+        let made = self
+            .vault
+            .add_limited_token(repository, scopes, &new.label, limits);
+        Ok(made?)
     }
 
     fn tokens(&self) -> Vec<Token> {
@@ -203,9 +213,7 @@ impl Operator {
         if is_new_repository {
             self.set(&new.repository, self.defaults()?)?;
         }
-        let made = self
-            .vault
-            .add_token(&new.repository, &new.scopes, &new.label)?;
+        let made = self.make_token(new)?;
         let invite = Invite {
             addresses: self.folder.config.addresses.clone(),
             pin: self.folder.pin()?,

@@ -90,9 +90,12 @@ impl Scrubber {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Scrubs whenever it is due, until the process ends.
+    /// Scrubs whenever it is due, and has the vault log what it counted, until the process ends.
     pub fn run_on_schedule(&self) {
         while !self.stop.load(Ordering::Relaxed) {
+            if let Err(error) = self.vault.tick() {
+                tracing::error!(%error, "what was refused cannot be logged");
+            }
             let due = match self.vault.last_scrub() {
                 Some(last) => self.vault.time() >= last.saturating_add(self.every_seconds),
                 // A new vault has nothing to read through; its first scrub is due after a while too.
