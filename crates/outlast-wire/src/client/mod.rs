@@ -1,12 +1,18 @@
 //! A client that believes nothing unverified.
 
-use outlast_custody::{IdText, ObjectList, Receipt, ReceiptError, VerifiedReceipt};
-use outlast_log::{
-    Checkpoint, TILE_WIDTH, Tile, VerifiedCheckpoint, VerifierKey, prove_consistency,
-    subtree_in_tile, verify_consistency,
-};
+mod error;
+mod log;
+mod paging;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlast_custody::{LIST_OBJECTS_MAX, ObjectList, Receipt, VerifiedReceipt};
+use outlast_log::VerifierKey;
 use outlast_object::{Id, ObjectKind};
-use outlast_store::{Answer, Requests, RestLocation, RestOptions, Secret, StoreError, TlsOptions};
+use outlast_store::{
+    Answer, Clock, Requests, RestLocation, RestOptions, Secret, StoreError, SystemClock, TlsOptions,
+};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -17,58 +23,20 @@ use crate::api::{
 };
 use crate::batch::Batch;
 
+pub use error::WireError;
+use paging::Pages;
+
 /// Longest receipt and longest checkpoint, in bytes.
 const NOTE_BYTES_MAX: u64 = 256 * 1024;
-/// Bytes of a full tile.
-const TILE_BYTES_MAX: u64 = TILE_WIDTH * 32;
 /// Bytes of a record in a list of objects.
 const LIST_RECORD_BYTES: u64 = 33;
-/// Pages of one listing are followed up to so many: a vault cannot keep us busy for ever.
-const PAGES_MAX: usize = 100_000;
-
-/// Why a vault's answer is of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum WireError {
-    /// The vault cannot be reached, or is not the one whose key is pinned.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The vault refuses.
-    #[error("the vault refuses: {message}")]
-    Refused {
-        /// Status of HTTP.
-        status: u16,
-        /// A word for programs.
-        code: String,
-        /// A sentence for people.
-        message: String,
-        /// The object that it is about.
-        object: Option<String>,
-    },
-    /// The answer is not what the protocol says.
-    #[error("the vault's answer makes no sense: {0}")]
-    Malformed(String),
-    /// The answer does not prove what it must.
-    #[error("the vault's answer proves nothing: {0}")]
-    Unproven(String),
-    /// A receipt does not hold.
-    #[error(transparent)]
-    Receipt(#[from] ReceiptError),
-    /// The log is not the continuation of what it was: something that was in it is gone or
-    /// changed.
-    #[error(
-        "the vault's log is not what it was: it had {old_size} entries with root {old_root}, and now claims {new_size} that do not continue them. Keep this evidence: the custodian has dropped or rewritten something"
-    )]
-    LogForked {
-        /// Entries that were seen before.
-        old_size: u64,
-        /// Their root.
-        old_root: String,
-        /// Entries that are claimed now.
-        new_size: u64,
-        /// The checkpoint that is signed now.
-        evidence: Vec<u8>,
-    },
-}
+/// Most rows in a listing.
+const ROWS_MAX: usize = LIST_OBJECTS_MAX;
+/// How often a request is made until it is given up. Each can be repeated without harm: what is kept
+/// already is known, and a seal asked for again is the one that was made.
+const ATTEMPTS_MAX: u32 = 3;
+/// The pause after the first failure; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A seal that was made, and verified to be in the vault's log.
 #[derive(Debug, Clone)]
@@ -86,6 +54,7 @@ pub struct VaultClient {
     requests: Requests,
     identity: VerifierKey,
     repository: String,
+    clock: Arc<dyn Clock>,
 }
 
 /// Where the repository of an invite is reached with restic's protocol, address by address.
@@ -146,7 +115,14 @@ impl VaultClient {
             requests: Requests::new(&location(invite, address, "")?, &options)?,
             identity: invite.identity.clone(),
             repository: format!("v1/repositories/{}", invite.repository),
+            clock: Arc::new(SystemClock::default()),
         })
+    }
+
+    /// The same, waiting on another clock between attempts.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Whose receipts and checkpoints count.
@@ -154,8 +130,25 @@ impl VaultClient {
         &self.identity
     }
 
+    /// Asks until there is an answer that says more than that the vault is away or busy.
+    fn answer(&self, path: &str, body: Option<&[u8]>, max: u64) -> Result<Answer, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let outcome = self.requests.send(path, body, max);
+            let may_succeed_later = match &outcome {
+                Ok(answer) => answer.status == 503 || answer.status == 429,
+                Err(error) => error.is_retryable(),
+            };
+            if !may_succeed_later || attempt == ATTEMPTS_MAX || self.clock.is_cancelled() {
+                return outcome;
+            }
+            self.clock.wait(PAUSE.saturating_mul(1 << (attempt - 1)));
+            attempt += 1;
+        }
+    }
+
     fn send(&self, path: &str, body: Option<&[u8]>, max: u64) -> Result<Vec<u8>, WireError> {
-        let Answer { status, body } = self.requests.send(path, body, max)?;
+        let Answer { status, body } = self.answer(path, body, max)?;
         if (200..300).contains(&status) {
             return Ok(body);
         }
@@ -217,24 +210,15 @@ impl VaultClient {
     /// [`WireError`].
     pub fn objects(&self, kind: ObjectKind) -> Result<Vec<ObjectRow>, WireError> {
         let base = format!("{}/objects/{}", self.repository, kind.folder());
-        let mut all: Vec<ObjectRow> = Vec::new();
+        let mut pages = Pages::new(ROWS_MAX, |row: &ObjectRow| row.id);
         let mut path = base.clone();
-        for _ in 0..PAGES_MAX {
+        loop {
             let page: ObjectPage = self.json(&path, None)?;
-            let mut last = all.last().map(|row| row.id);
-            for row in page.objects {
-                if last.is_some_and(|last| last >= row.id) {
-                    return Err(WireError::Malformed("a listing out of order".to_owned()));
-                }
-                last = Some(row.id);
-                all.push(row);
-            }
-            match page.next {
-                None => return Ok(all),
-                Some(IdText(next)) => path = format!("{base}?after={next}"),
+            match pages.take(page.objects, page.next)? {
+                None => return Ok(pages.into_rows()),
+                Some(next) => path = format!("{base}?after={}", next.0),
             }
         }
-        Err(WireError::Malformed("a listing without end".to_owned()))
     }
 
     /// Uploads many small objects at once; says what became of each, in their order.
@@ -306,26 +290,16 @@ impl VaultClient {
     /// [`WireError`].
     pub fn seals(&self, snapshot: Option<Id>) -> Result<Vec<SealRow>, WireError> {
         let of = snapshot.map_or_else(String::new, |id| format!("snapshot={id}&"));
-        let mut all: Vec<SealRow> = Vec::new();
-        let mut after = String::new();
-        for _ in 0..PAGES_MAX {
-            let page: SealPage =
-                self.json(&format!("{}/seals?{of}{after}", self.repository), None)?;
-            let last = all.last().map(|row| row.index);
-            if page
-                .seals
-                .first()
-                .is_some_and(|row| Some(row.index) <= last)
-            {
-                return Err(WireError::Malformed("a listing out of order".to_owned()));
-            }
-            all.extend(page.seals);
-            match page.next {
-                None => return Ok(all),
-                Some(next) => after = format!("after={next}"),
+        let base = format!("{}/seals?{of}", self.repository);
+        let mut pages = Pages::new(ROWS_MAX, |row: &SealRow| row.index);
+        let mut path = base.clone();
+        loop {
+            let page: SealPage = self.json(&path, None)?;
+            match pages.take(page.seals, page.next)? {
+                None => return Ok(pages.into_rows()),
+                Some(next) => path = format!("{base}after={next}"),
             }
         }
-        Err(WireError::Malformed("a listing without end".to_owned()))
     }
 
     /// The list of objects that a seal covers, checked against its verified receipt.
@@ -334,67 +308,14 @@ impl VaultClient {
     /// [`WireError`].
     pub fn sealed_list(&self, sealed: &Sealed) -> Result<ObjectList, WireError> {
         let path = format!("{}/seals/{}/list", self.repository, sealed.index);
-        let bytes_max = sealed
-            .verified
-            .seal()
-            .objects
-            .saturating_mul(LIST_RECORD_BYTES);
+        // The seal is signed, but who signed it may lie.
+        let objects = sealed.verified.seal().objects.min(LIST_OBJECTS_MAX as u64);
+        let bytes_max = objects.saturating_mul(LIST_RECORD_BYTES);
         let bytes = self.send(&path, None, bytes_max)?;
         let list =
             ObjectList::decode(&bytes).map_err(|error| WireError::Malformed(error.to_string()))?;
         sealed.verified.check_list(&list)?;
         Ok(list)
-    }
-
-    /// The newest checkpoint of the vault's log, verified, and proven to continue all those that
-    /// were seen before.
-    ///
-    /// # Errors
-    /// [`WireError::LogForked`] if it does not.
-    pub fn checkpoint(&self, before: &[&Checkpoint]) -> Result<VerifiedCheckpoint, WireError> {
-        let note = self.send("checkpoint", None, NOTE_BYTES_MAX)?;
-        let verified = VerifiedCheckpoint::open(&note, &self.identity, &[])
-            .map_err(|error| WireError::Unproven(error.to_string()))?;
-        for before in before {
-            self.check_continues(before, verified.checkpoint(), &note)?;
-        }
-        Ok(verified)
-    }
-
-    fn check_continues(
-        &self,
-        old: &Checkpoint,
-        new: &Checkpoint,
-        note: &[u8],
-    ) -> Result<(), WireError> {
-        let forked = || WireError::LogForked {
-            old_size: old.size,
-            old_root: hex::encode(old.root.as_bytes()),
-            new_size: new.size,
-            evidence: note.to_vec(),
-        };
-        if new.size < old.size {
-            return Err(forked());
-        }
-        let proof = prove_consistency(old.size, new.size, |level, index| {
-            self.subtree(new.size, level, index)
-        })?;
-        verify_consistency(old.size, &old.root, new.size, &new.root, &proof).map_err(|_| forked())
-    }
-
-    /// The hash of a complete subtree out of the vault's tiles. It is not verified by itself: the
-    /// proof that is made of such hashes is.
-    fn subtree(&self, size: u64, level: u8, index: u64) -> Result<outlast_log::Hash, WireError> {
-        let full = Tile::containing(level, index);
-        let hashes = size >> (8 * u32::from(full.level)).min(63);
-        let there = hashes.saturating_sub(full.index.saturating_mul(TILE_WIDTH));
-        let tile = Tile {
-            width: u16::try_from(there.min(TILE_WIDTH)).unwrap_or_default(),
-            ..full
-        };
-        let bytes = self.send(&tile.path(), None, TILE_BYTES_MAX)?;
-        subtree_in_tile(&bytes, level, index)
-            .map_err(|error| WireError::Malformed(error.to_string()))
     }
 }
 
