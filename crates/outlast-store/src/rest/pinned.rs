@@ -26,7 +26,8 @@ use ureq::unversioned::transport::{
 
 /// What is said of a server with another key.
 pub(super) const OTHER_KEY: &str = "its certificate is not the one that was pinned when the \
-     custodian was added: somebody may be between you and the vault, or the vault got a new key";
+     custodian was added: somebody may be between you and the vault, or the vault got a new key. Ask \
+     its operator for the pin that `outlast-vault status` shows, and for a new invite if it changed";
 
 /// SHA-256 of a SubjectPublicKeyInfo.
 pub type Pin = [u8; 32];
