@@ -38,6 +38,18 @@ pub fn rustic() -> Option<PathBuf> {
     )
 }
 
+/// rest-server, or `None` after saying so loudly.
+#[allow(dead_code, reason = "each test program uses a part")]
+pub fn rest_server() -> Option<PathBuf> {
+    find(
+        "OUTLAST_TEST_REST_SERVER",
+        "rest-server",
+        "rest-server",
+        "--version",
+        "rest-server version",
+    )
+}
+
 /// Looks at the variable, then in `target/tools`, then on the search path.
 fn find(variable: &str, name: &str, program: &str, argument: &str, wish: &str) -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");

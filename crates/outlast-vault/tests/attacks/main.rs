@@ -12,8 +12,10 @@ mod tools;
 mod paths;
 mod raw;
 mod served;
+mod victims;
 
 mod bodies;
+mod comparison;
 mod floods;
 mod races;
 mod tampering;
