@@ -139,12 +139,15 @@ impl FromStr for Invite {
             .filter(|character| !character.is_whitespace())
             .collect();
         let Some(encoded) = line.strip_prefix(PREFIX) else {
-            return Err(match line.strip_prefix("outlast-invite-") {
-                Some(rest) if rest.starts_with(|first: char| ('2'..='9').contains(&first)) => {
-                    InviteError::Version
-                }
-                Some(_) => InviteError::NotWhole,
+            let version = line
+                .strip_prefix("outlast-invite-")
+                .map(|rest| rest.split(':').next().unwrap_or_default());
+            let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+            return Err(match version {
                 None => InviteError::NoInvite,
+                Some("" | "1") => InviteError::NotWhole,
+                Some(number) if is_number(number) => InviteError::Version,
+                Some(_) => InviteError::NotWhole,
             });
         };
         let bytes = URL_SAFE_NO_PAD

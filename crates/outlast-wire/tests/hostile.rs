@@ -6,6 +6,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use outlast_custody::{Entry, Event, IdText, ObjectList, Receipt, Seal, Start};
 use outlast_log::{
@@ -13,6 +15,7 @@ use outlast_log::{
     prove_inclusion, tree_root,
 };
 use outlast_object::{Id, ObjectKind, ObjectName};
+use outlast_store::Clock;
 use outlast_wire::batch::Batch;
 use outlast_wire::{VaultClient, WireError};
 use serde_json::json;
@@ -435,6 +438,16 @@ fn a_vault_that_is_busy_is_asked_again_a_few_times() {
     let outcome = fake.client().presence(&list());
     assert!(matches!(outcome, Err(WireError::Refused { code, .. }) if code == "busy"));
     assert_eq!(fake.requests(), 3);
+
+    // Who has asked too much waits until the next minute.
+    let said = json!({ "error": { "code": "too_many", "message": "wait" } });
+    let fake = Fake::saying(429, said.to_string());
+    let clock = Arc::new(Hasty::default());
+    let client = fake
+        .client()
+        .with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    assert!(client.presence(&list()).is_err());
+    assert_eq!(clock.now(), Duration::from_secs(60));
 }
 
 #[test]

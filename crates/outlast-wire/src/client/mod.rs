@@ -37,6 +37,8 @@ const ROWS_MAX: usize = LIST_OBJECTS_MAX;
 const ATTEMPTS_MAX: u32 = 3;
 /// The pause after the first failure; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The pause where a token has made too many requests: all of them reach into the next minute.
+const PAUSE_AFTER_TOO_MANY: Duration = Duration::from_secs(30);
 
 /// A seal that was made, and verified to be in the vault's log.
 #[derive(Debug, Clone)]
@@ -142,7 +144,12 @@ impl VaultClient {
             if !may_succeed_later || attempt == ATTEMPTS_MAX || self.clock.is_cancelled() {
                 return outcome;
             }
-            self.clock.wait(PAUSE.saturating_mul(1 << (attempt - 1)));
+            let has_asked_too_much = outcome.is_ok_and(|answer| answer.status == 429);
+            self.clock.wait(if has_asked_too_much {
+                PAUSE_AFTER_TOO_MANY
+            } else {
+                PAUSE.saturating_mul(1 << (attempt - 1))
+            });
             attempt += 1;
         }
     }
