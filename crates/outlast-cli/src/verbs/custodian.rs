@@ -103,11 +103,8 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
         };
         let met = meet(&candidate, &context.connect_options()?);
         Some(met.map_err(|error| {
-            let failure = Failure::from(error);
-            match failure.hint {
-                Some(_) => failure,
-                None => failure.hint("is the vault being served? --no-check adds it unseen"),
-            }
+            Failure::from(error)
+                .hint("is the vault being served, and reached from here? --no-check adds it unseen")
         })?)
     };
     let added = custodians.add(invite, add.name.as_deref())?;
