@@ -10,7 +10,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::ask::{Answer, Ask, Reply};
 use crate::exit::Failure;
@@ -20,6 +21,10 @@ use crate::operator::{Operator, Progress};
 const LINE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Asks at once.
 const ASKS_MAX: usize = 16;
+/// A process that has the vault open and does not listen gets so long to begin.
+const START_TIME: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile.
+const START_PAUSE: Duration = Duration::from_millis(50);
 /// A client that sends nothing for so long is let go.
 const ASK_TIME: Duration = Duration::from_secs(10);
 
@@ -45,7 +50,7 @@ pub fn serve(listener: &UnixListener, operator: &Operator) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
             // Too many open files, for example: others may end meanwhile.
-            std::thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(100));
             continue;
         };
         if busy.fetch_add(1, Ordering::SeqCst) >= ASKS_MAX {
@@ -53,7 +58,7 @@ pub fn serve(listener: &UnixListener, operator: &Operator) {
             continue;
         }
         let (operator, busy) = (operator.clone(), Arc::clone(&busy));
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             if let Err(error) = converse(&stream, &operator) {
                 tracing::debug!(%error, "a command on this machine broke off");
             }
@@ -99,6 +104,17 @@ fn name_of(line: &[u8]) -> String {
     name.unwrap_or("?").to_owned()
 }
 
+/// Connects; whoever has just begun to serve may not listen yet.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let start = Instant::now();
+    loop {
+        match UnixStream::connect(path) {
+            Err(_) if start.elapsed() < START_TIME => thread::sleep(START_PAUSE),
+            result => return result,
+        }
+    }
+}
+
 /// Asks the process that serves.
 ///
 /// # Errors
@@ -111,7 +127,7 @@ pub fn ask(path: &Path, ask: &Ask, progress: Progress<'_>) -> Result<Answer, Fai
         ))
         .hint("is another command at work? `systemctl status outlast-vault` shows the service")
     };
-    let mut stream = UnixStream::connect(path).map_err(gone)?;
+    let mut stream = connect(path).map_err(gone)?;
     let mut line = serde_json::to_vec(ask).map_err(|error| Failure::new(error.to_string()))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(gone)?;
