@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outlast_format::Compression;
-use outlast_object::ObjectName;
-use outlast_ops::{CacheChoice, Place, Session, SessionOptions, default_cache_folder, find_place};
+use outlast_object::{ObjectKind, ObjectName};
+use outlast_ops::{
+    CacheChoice, Place, Session, SessionOptions, admission_facts, default_cache_folder, find_place,
+    parse_horizon,
+};
 use outlast_repo::{Cancel, Environment, Notice, Notices, RepoError};
 use outlast_store::{
     Capabilities, ConnectOptions, Limits, RetryEvent, Secret, Store, Timeouts, TlsOptions,
@@ -236,7 +239,35 @@ impl Context {
 
     fn open_at(&self, location: &str, password: Password) -> Result<Session, Failure> {
         let options = self.session_options(location, password)?;
-        Ok(Session::open(&options, self.environment(), &self.cancel)?)
+        let session = Session::open(&options, self.environment(), &self.cancel)?;
+        let (place, connect) = self.place(location)?;
+        let Some(custodian) = &place.custodian else {
+            return Ok(session);
+        };
+        match admission_facts(custodian, &connect, &[ObjectKind::Snapshot]) {
+            Ok(facts) => Ok(session.with_admissions(facts)),
+            Err(error) => {
+                message::warning(&format!(
+                    "{} does not say when it took which snapshot, so \"latest\" goes by the times \
+                     that they claim: {error}",
+                    custodian.name
+                ));
+                Ok(session)
+            }
+        }
+    }
+
+    /// The session, relying only on what its custodian took before `horizon`.
+    pub fn trusting(&self, session: Session, horizon: &str) -> Result<Session, Failure> {
+        let horizon = parse_horizon(horizon)?;
+        let (place, connect) = self.place(&self.location_text()?)?;
+        let custodian = place.custodian.ok_or_else(|| {
+            Failure::new("--trust-before needs a custodian, who says when it took what")
+                .hint("name its repository with -r vault:NAME")
+        })?;
+        let kinds = [ObjectKind::Snapshot, ObjectKind::Index, ObjectKind::Pack];
+        let facts = admission_facts(&custodian, &connect, &kinds)?;
+        Ok(session.with_admissions(facts.with_horizon(horizon)))
     }
 
     /// Opens the repository that the options name. Whoever types the password has three tries.

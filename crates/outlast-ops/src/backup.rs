@@ -5,10 +5,11 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use outlast_format::Time;
+use outlast_object::{ObjectKind, ObjectName};
 use outlast_repo::{
     BackupObserver, BackupOptions, BackupOutcome, ChangeDetection, GroupBy, Notice, ParentQuery,
     ParentSnapshot, RepoError, ScanTotals, StoredSnapshot, backup, find_snapshot, scan,
-    select_latest, select_parent,
+    select_parent,
 };
 use outlast_source::{Excludes, FileTree, FileTreeOptions, Source, StreamSource, Warn};
 
@@ -140,7 +141,7 @@ pub fn run_backup(
         };
         choose_parent(session, request.parent.as_deref(), &query)?
     };
-    session.load_index()?;
+    session.load_trusted_index()?;
     let options = BackupOptions {
         time,
         hostname: request.hostname,
@@ -185,6 +186,21 @@ pub fn run_backup(
     })
 }
 
+/// The snapshots that may be compared with unasked: with a trust horizon, those admitted before it and
+/// those that this host has made itself. A planted one could make changed files look unchanged.
+fn trusted_parents<'a>(session: &Session, list: &[&'a StoredSnapshot]) -> Vec<&'a StoredSnapshot> {
+    let facts = session.admissions();
+    if facts.horizon().is_none() {
+        return list.to_vec();
+    }
+    let own = session.repository().own_snapshots();
+    let is_trusted = |stored: &&&StoredSnapshot| {
+        let name = ObjectName::new(ObjectKind::Snapshot, stored.id);
+        facts.is_trusted(&name) || own.contains(&stored.id)
+    };
+    list.iter().filter(is_trusted).copied().collect()
+}
+
 fn choose_parent(
     session: &Session,
     asked: Option<&str>,
@@ -195,14 +211,15 @@ fn choose_parent(
     let selection = |error: outlast_repo::SelectionError| RepoError::Selection(error.to_string());
     let (parent, warnings) = match asked {
         Some("latest") => {
-            let selected = select_latest(&list, &query.filter(), query.now).map_err(selection)?;
+            let latest = session.resolve(&list, &"latest".into(), &query.filter());
+            let selected = latest.map_err(selection)?;
             (Some(selected.snapshot), selected.warnings)
         }
         Some(id) => (
             Some(find_snapshot(&list, id).map_err(selection)?),
             Vec::new(),
         ),
-        None => select_parent(&list, query),
+        None => select_parent(&trusted_parents(session, &list), query),
     };
     for warning in warnings {
         session

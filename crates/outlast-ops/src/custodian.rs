@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outlast_custody::Scope;
+use outlast_format::Time;
+use outlast_object::{ObjectKind, ObjectName};
+use outlast_repo::{AdmissionFacts, Admitted, TrustHorizon};
 use outlast_store::{Capabilities, ConnectOptions, Location, RestOptions, StoreError};
 use outlast_wire::{Invite, InviteError, VaultClient, WireError};
 
@@ -379,7 +382,70 @@ pub fn meet(custodian: &Custodian, connect: &ConnectOptions) -> Result<Meeting, 
     })
 }
 
+/// When a custodian admitted the objects of these kinds, as it says itself.
+///
+/// # Errors
+/// [`CustodianError::Wire`].
+pub fn admission_facts(
+    custodian: &Custodian,
+    connect: &ConnectOptions,
+    kinds: &[ObjectKind],
+) -> Result<AdmissionFacts, CustodianError> {
+    let client = custodian.client(connect)?;
+    let mut facts = Vec::new();
+    for kind in kinds {
+        for row in client.objects(*kind)? {
+            let seconds = i64::try_from(row.presence.time).unwrap_or(i64::MAX);
+            let admitted = Admitted {
+                position: row.presence.position,
+                time: Time::utc(seconds, 0),
+            };
+            facts.push((ObjectName::new(*kind, row.id.0), admitted));
+        }
+    }
+    Ok(AdmissionFacts::new(facts))
+}
+
+/// The horizon that a moment names: a position in the log, a date in UTC, or a time with its zone.
+///
+/// # Errors
+/// [`CustodianError::Moment`].
+pub fn parse_horizon(text: &str) -> Result<TrustHorizon, CustodianError> {
+    if let Ok(position) = text.parse::<u64>() {
+        return Ok(TrustHorizon::Position(position));
+    }
+    let midnight = || {
+        // A time of day without its zone would be read as the date alone.
+        let is_date = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let date = text.parse::<jiff::civil::Date>().ok().filter(|_| is_date)?;
+        date.to_zoned(jiff::tz::TimeZone::UTC).ok()
+    };
+    let moment = text.parse::<jiff::Timestamp>().ok();
+    let moment = moment.or_else(|| midnight().map(|zoned| zoned.timestamp()));
+    let moment = moment.ok_or_else(|| CustodianError::Moment(text.to_owned()))?;
+    Ok(TrustHorizon::Time(Time::utc(moment.as_second(), 0)))
+}
+
 /// Where receipts and checkpoints of a custodian are kept.
 pub(crate) fn memory_folder(places: &Places, custodian: &str) -> PathBuf {
     Path::new(&places.receipts).join(custodian)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn horizons_are_positions_dates_and_times() {
+        assert_eq!(parse_horizon("12").unwrap(), TrustHorizon::Position(12));
+        let day = TrustHorizon::Time(Time::utc(1_793_491_200, 0));
+        assert_eq!(parse_horizon("2026-11-01").unwrap(), day);
+        assert_eq!(parse_horizon("2026-11-01T01:00:00+01:00").unwrap(), day);
+        for bad in ["", "-1", "yesterday", "2026-13-01", "2026-11-01T01:00:00"] {
+            assert!(parse_horizon(bad).is_err(), "{bad}");
+        }
+    }
 }

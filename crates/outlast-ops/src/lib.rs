@@ -19,8 +19,8 @@ mod status;
 pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, target_paths};
 pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
 pub use custodian::{
-    AddedCustodian, Custodian, CustodianError, Custodians, Meeting, Place, find_place,
-    is_custodian_location, meet,
+    AddedCustodian, Custodian, CustodianError, Custodians, Meeting, Place, admission_facts,
+    find_place, is_custodian_location, meet, parse_horizon,
 };
 pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{

@@ -5,7 +5,7 @@ use std::path::Path;
 use outlast_object::Id;
 use outlast_repo::{
     Notice, RepoError, SnapshotFilter, SnapshotRequest, StoredSnapshot, find_snapshot,
-    resolve_snapshot, resolve_subfolder, select_latest, sort_newest_first,
+    resolve_subfolder, sort_newest_first,
 };
 
 use crate::Session;
@@ -52,8 +52,9 @@ pub fn choose_snapshot(
     let all = stored_snapshots(session.repository(), session.cancel())?;
     let list: Vec<&StoredSnapshot> = all.iter().collect();
     let request = SnapshotRequest::from(text);
-    let now = session.repository().environment().clock.now();
-    let selected = resolve_snapshot(&list, &request, filter, now).map_err(selection)?;
+    let selected = session
+        .resolve(&list, &request, filter)
+        .map_err(selection)?;
     for warning in &selected.warnings {
         warn(session, warning.to_string());
     }
@@ -80,16 +81,17 @@ pub fn choose_snapshots(
         sort_newest_first(&mut chosen);
         return Ok(chosen.into_iter().cloned().collect());
     }
-    let now = session.repository().environment().clock.now();
     let mut chosen: Vec<StoredSnapshot> = Vec::new();
     for id in ids {
         let found = if id == "latest" {
-            select_latest(&list, filter, now).map(|selected| {
-                for warning in &selected.warnings {
-                    warn(session, warning.to_string());
-                }
-                selected.snapshot
-            })
+            session
+                .resolve(&list, &"latest".into(), filter)
+                .map(|selected| {
+                    for warning in &selected.warnings {
+                        warn(session, warning.to_string());
+                    }
+                    selected.snapshot
+                })
         } else {
             find_snapshot(&list, id)
         };

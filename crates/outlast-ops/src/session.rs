@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use outlast_format::Compression;
 use outlast_repo::{
-    Cancel, Environment, ExclusiveLock, InitOptions, LockGuard, LockMode, Notice, OpenOptions,
-    RepoError, Repository, StoredSnapshot,
+    AdmissionFacts, Cancel, Environment, ExclusiveLock, InitOptions, LockGuard, LockMode, Notice,
+    OpenOptions, RepoError, Repository, Selected, SelectionError, SnapshotFilter, SnapshotRequest,
+    StoredSnapshot, resolve_admitted,
 };
 use outlast_store::{Cached, ConnectOptions, Deletes, Location, LockStore, RepositoryCache};
 use zeroize::Zeroizing;
@@ -51,6 +52,7 @@ pub struct Session {
     cancel: Cancel,
     no_lock: bool,
     retry_lock: Duration,
+    admissions: AdmissionFacts,
 }
 
 impl std::fmt::Debug for Session {
@@ -152,7 +154,34 @@ impl Session {
             cancel: cancel.clone(),
             no_lock: options.no_lock,
             retry_lock: options.retry_lock,
+            admissions: AdmissionFacts::default(),
         }
+    }
+
+    /// The same, knowing when its store admitted what: `latest` is then the last snapshot admitted, and
+    /// a backup relies on what was admitted before the trust horizon, if there is one.
+    #[must_use]
+    pub fn with_admissions(self, admissions: AdmissionFacts) -> Self {
+        Self { admissions, ..self }
+    }
+
+    /// When the store admitted what, as far as is known.
+    pub fn admissions(&self) -> &AdmissionFacts {
+        &self.admissions
+    }
+
+    /// The snapshot that is asked for, `latest` by what is known of admissions.
+    ///
+    /// # Errors
+    /// [`SelectionError`] if there is none, or more than one.
+    pub fn resolve<'a>(
+        &self,
+        list: &[&'a StoredSnapshot],
+        request: &SnapshotRequest,
+        filter: &SnapshotFilter,
+    ) -> Result<Selected<'a>, SelectionError> {
+        let now = self.repository.environment().clock.now();
+        resolve_admitted(list, request, filter, now, &self.admissions)
     }
 
     /// The repository, to be shared with what outlives a call, as a mount.
@@ -206,6 +235,14 @@ impl Session {
     pub fn lock_exclusive(&self) -> Result<ExclusiveLock, RepoError> {
         outlast_repo::ensure_removes(self.repository.store())?;
         ExclusiveLock::acquire(&self.repository, self.retry_lock, &self.cancel)
+    }
+
+    /// Loads what of the index is relied on to say what is stored already.
+    pub fn load_trusted_index(&self) -> Result<(), RepoError> {
+        let loaded = self
+            .repository
+            .load_trusted_index(&self.admissions, &self.cancel);
+        loaded.map(|_| ())
     }
 
     /// Loads the index.

@@ -37,17 +37,19 @@ pub(crate) fn read_index(repository: &Repository, id: Id) -> Result<IndexFile, R
 /// Is shown each index file, or told what is wrong with it. Called from several threads.
 pub(crate) type IndexVisitor<'a> = &'a (dyn Fn(Id, Result<&IndexFile, &RepoError>) + Sync);
 
-/// Loads all index files and shows each to `visit`. A file that is damaged or planted is passed over; failing to reach the
+/// Loads all index files that are `wanted` and shows each to `visit`. A file that is damaged or planted is passed over; failing to reach the
 /// store is an error.
 pub(crate) fn load_index(
     repository: &Repository,
     cancel: &Cancel,
     visit: IndexVisitor<'_>,
+    wanted: &dyn Fn(&Id) -> bool,
 ) -> Result<LoadedIndex, RepoError> {
     let mut names: Vec<Id> = Vec::new();
     repository
         .store()
         .list(ObjectKind::Index, &mut |info| names.push(info.id))?;
+    names.retain(wanted);
     names.sort_unstable();
     let threads = repository
         .store()

@@ -7,6 +7,7 @@
 //! its id; the writer never removes anything, code that removes takes a `Deletes` explicitly; no
 //! snapshot is written before all that it needs is durable.
 
+mod admission;
 mod backup;
 mod bits;
 mod byte_budget;
@@ -30,6 +31,7 @@ mod list;
 mod locks;
 mod needed;
 mod notice;
+mod own_notes;
 mod pack_blobs;
 mod pack_read;
 mod packer;
@@ -57,6 +59,7 @@ mod used_blobs;
 mod walk_tree;
 mod zone;
 
+pub use admission::{AdmissionFacts, Admitted, TrustHorizon};
 pub use backup::{
     BackupObserver, BackupOptions, BackupOutcome, ChangeDetection, FileFacts, ItemChange,
     ItemStatistics, NoObserver, ParentSnapshot, ScanTotals, backup, scan,
@@ -124,7 +127,8 @@ pub use snapshots::{
     FUTURE_TOLERANCE_SECONDS, GroupBy, GroupKey, ParentQuery, ParseGroupByError, Selected,
     SelectionError, SelectionWarning, SnapshotFilter, SnapshotGroup, SnapshotRequest,
     StoredSnapshot, TagList, clean_path, find_snapshot, group_snapshots, newest_of_each,
-    resolve_snapshot, select_latest, select_parent, sort_newest_first, sort_oldest_first,
+    resolve_admitted, resolve_snapshot, select_latest, select_latest_admitted, select_parent,
+    sort_newest_first, sort_oldest_first,
 };
 pub use stats::{ParseStatsModeError, Stats, StatsMode, stats};
 pub use subfolder::{find_entry, resolve_subfolder, split_snapshot_path};

@@ -65,6 +65,23 @@ pub enum Notice {
         /// What is wrong.
         reason: String,
     },
+    /// Index files were admitted after the trust horizon.
+    #[error(
+        "{indexes} index files were added after the trust horizon; what only they list is stored again"
+    )]
+    BeyondHorizon {
+        /// How many.
+        indexes: usize,
+    },
+    /// Packs that an index lists were admitted after the trust horizon, or never; told once.
+    #[error(
+        "pack {pack}, and perhaps others, was not admitted before the trust horizon and cannot be \
+         read; what is in such packs is stored again"
+    )]
+    PackBeyondHorizon {
+        /// The first that was met.
+        pack: Id,
+    },
     /// The parent's trees are neither in the local cache nor to be had; files are read again.
     #[error(
         "trees of the parent snapshot are not in the local cache, and these credentials do not read \

@@ -1,5 +1,7 @@
 //! An opened repository: a store, a key and an index.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,11 +14,12 @@ use outlast_store::{LockStore, Store, StoreError};
 use parking_lot::RwLock;
 
 use crate::environment::{random_bytes, random_iv};
-use crate::index_load::{IndexVisitor, load_index};
+use crate::index_load::{IndexVisitor, LoadedIndex, load_index};
 use crate::keys::{NewKey, add_key, search_key};
 use crate::needed::IndexFiles;
+use crate::own_notes::OwnNotes;
 use crate::trust::PackTrust;
-use crate::{BlobIndex, BlobLocation, Cancel, Environment, Notice, RepoError};
+use crate::{AdmissionFacts, BlobIndex, BlobLocation, Cancel, Environment, Notice, RepoError};
 
 /// Default size of a pack in bytes.
 pub(crate) const PACK_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
@@ -71,6 +74,7 @@ pub struct Repository {
     index: RwLock<BlobIndex>,
     index_files: RwLock<IndexFiles>,
     trust: PackTrust,
+    own: OwnNotes,
 }
 
 impl std::fmt::Debug for Repository {
@@ -193,6 +197,7 @@ impl Repository {
         options: OpenOptions,
     ) -> Self {
         let trust = PackTrust::new(options.notes_folder.clone());
+        let own = OwnNotes::new(options.notes_folder.clone());
         let index = RwLock::new(BlobIndex::new());
         let index_files = RwLock::default();
         Self {
@@ -205,6 +210,7 @@ impl Repository {
             index,
             index_files,
             trust,
+            own,
         }
     }
 
@@ -220,6 +226,7 @@ impl Repository {
     /// Sets the folder for what is remembered locally about this repository.
     pub fn with_notes_folder(mut self, folder: PathBuf) -> Self {
         self.trust = PackTrust::new(Some(folder.clone()));
+        self.own = OwnNotes::new(Some(folder.clone()));
         self.options.notes_folder = Some(folder);
         self
     }
@@ -269,6 +276,11 @@ impl Repository {
         self.index.write()
     }
 
+    /// The snapshots that this host has made itself, as far as it remembers.
+    pub fn own_snapshots(&self) -> HashSet<Id> {
+        self.own.read(ObjectKind::Snapshot)
+    }
+
     /// Which index file lists which packs.
     pub(crate) fn index_files(&self) -> parking_lot::RwLockReadGuard<'_, IndexFiles> {
         self.index_files.read()
@@ -276,6 +288,7 @@ impl Repository {
 
     /// Notes an index file that was stored for packs that are in the index.
     pub(crate) fn note_index_file(&self, id: Id, file: &IndexFile) {
+        self.own.add(&ObjectName::new(ObjectKind::Index, id));
         let index = self.index.read();
         let mut files = self.index_files.write();
         let number = files.begin(id);
@@ -312,7 +325,45 @@ impl Repository {
         cancel: &Cancel,
         visit: IndexVisitor<'_>,
     ) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
-        let loaded = load_index(self, cancel, visit)?;
+        let loaded = load_index(self, cancel, visit, &|_| true)?;
+        self.take_index(loaded, AdmissionFacts::default())
+    }
+
+    /// Loads what of the index is relied on to say what is stored already, for whoever adds to the
+    /// repository. With a trust horizon that is index files admitted before it and those that this
+    /// host has written itself; what only others list is unknown then, and stored again.
+    pub fn load_trusted_index(
+        &self,
+        facts: &AdmissionFacts,
+        cancel: &Cancel,
+    ) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
+        let own = match facts.horizon() {
+            Some(_) => self.own.read(ObjectKind::Index),
+            None => HashSet::new(),
+        };
+        let name = |id: &Id| ObjectName::new(ObjectKind::Index, *id);
+        let passed_over = Cell::new(0_usize);
+        let wanted = |id: &Id| {
+            let is_wanted =
+                facts.horizon().is_none() || facts.is_trusted(&name(id)) || own.contains(id);
+            passed_over.set(passed_over.get() + usize::from(!is_wanted));
+            is_wanted
+        };
+        let loaded = load_index(self, cancel, &|_, _| {}, &wanted)?;
+        if passed_over.get() > 0 {
+            self.environment.notice(Notice::BeyondHorizon {
+                indexes: passed_over.get(),
+            });
+        }
+        self.take_index(loaded, facts.clone())
+    }
+
+    fn take_index(
+        &self,
+        loaded: LoadedIndex,
+        facts: AdmissionFacts,
+    ) -> Result<(Vec<Id>, Vec<Id>), RepoError> {
+        self.trust.rely_on(facts);
         self.trust.reset(&loaded.index);
         *self.index.write() = loaded.index;
         *self.index_files.write() = loaded.index_files;
@@ -343,7 +394,9 @@ impl Repository {
 
     /// Stores a snapshot. All that it needs must be durable before.
     pub fn save_snapshot(&self, snapshot: &Snapshot) -> Result<Id, RepoError> {
-        self.save_document(ObjectKind::Snapshot, &snapshot.to_json()?)
+        let id = self.save_document(ObjectKind::Snapshot, &snapshot.to_json()?)?;
+        self.own.add(&ObjectName::new(ObjectKind::Snapshot, id));
+        Ok(id)
     }
 
     /// All snapshots that can be read, sorted by id; others are passed over with a notice.

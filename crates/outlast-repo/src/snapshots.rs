@@ -3,12 +3,15 @@
 //! The rules are restic's, with one exception: a snapshot dated in the future is never `latest` and
 //! never a parent. Whoever can write to a repository can date a snapshot 2095, and restic would then
 //! restore that one for the next decades. It is passed over with a [`SelectionWarning`] that names
-//! it; asked for by its id, it is given like any other.
+//! it; asked for by its id, it is given like any other. Where it is known in which order a store
+//! admitted snapshots, that order counts instead of their times.
 
+mod admitted;
 mod filter;
 mod group;
 mod select;
 
+pub use admitted::{resolve_admitted, select_latest_admitted};
 pub(crate) use filter::TagLists;
 pub use filter::{SnapshotFilter, TagList, clean_path};
 pub use group::{

@@ -15,11 +15,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use outlast_format::BlobHandle;
-use outlast_object::{Id, ObjectKind};
+use outlast_object::{Id, ObjectKind, ObjectName};
 use outlast_store::StoreError;
 use parking_lot::{Mutex, RwLock};
 
-use crate::{BlobIndex, BlobLocation, Notice, PackNumber, RepoError, Repository, read_pack_header};
+use crate::{
+    AdmissionFacts, BlobIndex, BlobLocation, Notice, PackNumber, RepoError, Repository,
+    read_pack_header,
+};
 
 /// Name of the file in the notes folder: records of a pack's id and the size that its index entries
 /// made of it when it was verified. Entries that somebody adds later make another size.
@@ -39,6 +42,10 @@ pub struct PackTrust {
     fresh: Mutex<Vec<(Id, u64)>>,
     /// Packs cannot be read with these credentials.
     unreadable: AtomicBool,
+    /// When packs were admitted, as far as the caller knows, and what of it is trusted.
+    facts: RwLock<AdmissionFacts>,
+    /// Whether it was told of a pack that is not trusted.
+    told: AtomicBool,
     /// Packs that have the size that the index makes of them, where more cannot be known.
     believed: RwLock<HashSet<Id>>,
     /// Sizes of all packs, listed once when they are needed; `None` where they cannot be listed.
@@ -51,6 +58,11 @@ impl PackTrust {
             folder,
             ..Self::default()
         }
+    }
+
+    /// Relies on these facts for packs that this host did not store itself.
+    pub(crate) fn rely_on(&self, facts: AdmissionFacts) {
+        *self.facts.write() = facts;
     }
 
     /// Takes what is remembered about the packs of a freshly loaded index.
@@ -66,6 +78,7 @@ impl PackTrust {
         }
         self.mixed.write().clear();
         self.believed.write().clear();
+        self.told.store(false, Ordering::Relaxed);
         *self.sizes.lock() = None;
     }
 
@@ -149,15 +162,27 @@ impl PackTrust {
         }
         let pack = location.pack_id;
         let place = (location.blob.handle, location.blob.offset);
-        let reads = repository.store().capabilities().reads_packs;
-        if !reads || self.unreadable.load(Ordering::Relaxed) {
+        let announced = repository.store().capabilities().reads_packs;
+        let reads = announced && !self.unreadable.load(Ordering::Relaxed);
+        let (is_trusted, has_horizon) = {
+            let facts = self.facts.read();
+            let name = ObjectName::pack(pack);
+            (facts.is_trusted(&name), facts.horizon().is_some())
+        };
+        if is_trusted && (has_horizon || !reads) {
+            // Admitted when all was well. That nothing was added since to what indexes say of it shows
+            // by its size.
             return self.has_expected_size(repository, location);
+        }
+        // What came after an incident may have a header that is right about worthless content.
+        if has_horizon || !reads {
+            return self.believes(repository, location);
         }
         match self.look(repository, location) {
             Ok(blobs) => Ok(blobs.is_none_or(|blobs| blobs.contains(&place))),
             Err(RepoError::Store(StoreError::Denied { .. })) => {
                 self.unreadable.store(true, Ordering::Relaxed);
-                self.has_expected_size(repository, location)
+                self.believes(repository, location)
             }
             Err(RepoError::Store(error)) if error.is_retryable() => Err(error.into()),
             Err(error) => {
@@ -169,6 +194,27 @@ impl PackTrust {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether to rely on a pack that can neither be read nor is known to have been admitted in time.
+    fn believes(
+        &self,
+        repository: &Repository,
+        location: &BlobLocation,
+    ) -> Result<bool, RepoError> {
+        let facts = self.facts.read();
+        if facts.horizon().is_none() && !facts.knows(ObjectKind::Pack) {
+            drop(facts);
+            return self.has_expected_size(repository, location);
+        }
+        drop(facts);
+        let pack = location.pack_id;
+        self.mixed.write().insert(pack, HashSet::new());
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let notice = Notice::PackBeyondHorizon { pack };
+            repository.environment().notice(notice);
+        }
+        Ok(false)
     }
 
     /// Whether a pack that cannot be read is as large as its entries in the index make it. If not,

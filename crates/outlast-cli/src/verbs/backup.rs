@@ -81,6 +81,10 @@ pub struct Arguments {
     /// Time of the snapshot, as '2012-11-01 22:08:41'
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
+    /// After an incident: rely only on what the custodian took before this moment (2026-11-01,
+    /// 2026-11-01T08:00:00Z or a position in its log), and store what came later afresh
+    #[arg(long, value_name = "MOMENT")]
+    trust_before: Option<String>,
     /// Keep access times
     #[arg(long)]
     with_atime: bool,
@@ -186,6 +190,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
         context.open_beside_data()?
     } else {
         context.open()?
+    };
+    let session = match &arguments.trust_before {
+        Some(moment) => context.trusting(session, moment)?,
+        None => session,
     };
     let display = BackupDisplay::new(context);
     let totals = |found, complete| display.set_totals(found, complete);

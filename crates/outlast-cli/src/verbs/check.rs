@@ -7,7 +7,7 @@ use outlast_object::Id;
 use outlast_ops::{CacheChoice, Session, stored_snapshots};
 use outlast_repo::{
     AffectedSnapshot, CheckObserver, CheckOptions, CheckReport, Finding, Progress, ReadData,
-    Severity, SnapshotFilter, Stage, StoredSnapshot, check, resolve_snapshot,
+    Severity, SnapshotFilter, Stage, StoredSnapshot, check,
 };
 use serde::Serialize;
 
@@ -159,9 +159,8 @@ fn chosen(session: &Session, arguments: &Arguments) -> Result<Option<HashSet<Id>
             .filter(|stored| filter.matches(&stored.snapshot));
         return Ok(Some(matching.map(|stored| stored.id).collect()));
     }
-    let now = session.repository().environment().clock.now();
     let ids = arguments.ids.iter().map(|text| {
-        let selected = resolve_snapshot(&list, &text.as_str().into(), &filter, now);
+        let selected = session.resolve(&list, &text.as_str().into(), &filter);
         selected
             .map(|selected| selected.snapshot.id)
             .map_err(|error| Failure::new(error.to_string()))

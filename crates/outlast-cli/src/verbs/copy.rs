@@ -3,9 +3,7 @@
 use clap::Args;
 use outlast_object::Id;
 use outlast_ops::stored_snapshots;
-use outlast_repo::{
-    CopyObserver, Progress, RepoError, Stage, StoredSnapshot, copy, resolve_snapshot,
-};
+use outlast_repo::{CopyObserver, Progress, RepoError, Stage, StoredSnapshot, copy};
 use serde::Serialize;
 
 use super::init::FromArguments;
@@ -94,7 +92,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
         ));
     }
     source.load_index()?;
-    destination.load_index()?;
+    destination.load_trusted_index()?;
     let display = Display {
         stages: StageProgress::new(context),
         is_talkative: context.is_talkative(),
@@ -143,7 +141,6 @@ fn choose(
     arguments: &Arguments,
 ) -> Result<Vec<StoredSnapshot>, Failure> {
     let all = stored_snapshots(source.repository(), source.cancel())?;
-    let now = source.repository().environment().clock.now();
     let filter = arguments.filter.filter();
     let mut list: Vec<&StoredSnapshot> = all.iter().collect();
     if arguments.ids.is_empty() {
@@ -151,7 +148,7 @@ fn choose(
     } else {
         let mut chosen: Vec<&StoredSnapshot> = Vec::new();
         for text in &arguments.ids {
-            let selected = resolve_snapshot(&list, &text.as_str().into(), &filter, now);
+            let selected = source.resolve(&list, &text.as_str().into(), &filter);
             let found = selected
                 .map_err(|error| Failure::new(error.to_string()))?
                 .snapshot;

@@ -7,7 +7,6 @@ use outlast_ops::{Session, stored_snapshots};
 use outlast_repo::{
     GroupBy, GroupKey, GuardContext, GuardedRetention, KeepCount, KeepDuration, Kept, Policy,
     Removal, SnapshotFilter, StoredSnapshot, TagList, Zone, forget, group_snapshots, guard_forget,
-    resolve_snapshot,
 };
 use serde::Serialize;
 
@@ -253,11 +252,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
         Some(session.lock_exclusive()?)
     };
     let all = stored_snapshots(session.repository(), session.cancel())?;
-    let now = session.repository().environment().clock.now();
     let remove = if arguments.ids.is_empty() {
-        by_policy(context, arguments, &all, (&policy, &filter), group_by, now)?
+        by_policy(
+            context,
+            &session,
+            arguments,
+            &all,
+            (&policy, &filter),
+            group_by,
+        )?
     } else {
-        by_name(&session, &all, arguments, &filter, now)?
+        by_name(&session, &all, arguments, &filter)?
     };
     if arguments.dry_run {
         if context.is_talkative() && !remove.is_empty() {
@@ -330,12 +335,11 @@ fn by_name(
     all: &[StoredSnapshot],
     arguments: &Arguments,
     filter: &SnapshotFilter,
-    now: Time,
 ) -> Result<Vec<Id>, Failure> {
     let list: Vec<&StoredSnapshot> = all.iter().collect();
     let mut remove = Vec::new();
     for text in &arguments.ids {
-        match resolve_snapshot(&list, &text.as_str().into(), filter, now) {
+        match session.resolve(&list, &text.as_str().into(), filter) {
             Ok(selected) if !remove.contains(&selected.snapshot.id) => {
                 remove.push(selected.snapshot.id)
             }
@@ -362,12 +366,13 @@ fn is_stored(session: &Session, id: Id) -> Result<bool, Failure> {
 /// What the policy removes of all groups, oldest first; shows it.
 fn by_policy(
     context: &Context,
+    session: &Session,
     arguments: &Arguments,
     all: &[StoredSnapshot],
     (policy, filter): (&Policy, &SnapshotFilter),
     group_by: GroupBy,
-    now: Time,
 ) -> Result<Vec<Id>, Failure> {
+    let now = session.repository().environment().clock.now();
     let list: Vec<&StoredSnapshot> = all
         .iter()
         .filter(|stored| filter.matches(&stored.snapshot))
@@ -375,7 +380,7 @@ fn by_policy(
     let guard = GuardContext {
         allow_future: arguments.allow_future,
         allow_burst: arguments.allow_burst,
-        ..GuardContext::default()
+        ..GuardContext::new(&session.admissions().of_snapshots())
     };
     let zone = Zone::system();
     if context.is_talkative() && !policy.is_empty() {

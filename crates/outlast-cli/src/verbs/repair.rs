@@ -9,7 +9,7 @@ use outlast_ops::{Session, stored_snapshots};
 use outlast_repo::{
     NotRemoved, Progress, Removal, RepairIndexOptions, RepairOriginals, RepairPacksObserver,
     RepairSnapshotsObserver, Stage, StoredSnapshot, Trimmed, recover, repair_index, repair_packs,
-    repair_snapshots, resolve_snapshot,
+    repair_snapshots,
 };
 
 use super::prune::StageProgress;
@@ -320,9 +320,8 @@ fn choose(
             .collect());
     }
     let list: Vec<&StoredSnapshot> = all.iter().collect();
-    let now = session.repository().environment().clock.now();
     let found = arguments.ids.iter().map(|text| {
-        let selected = resolve_snapshot(&list, &text.as_str().into(), &filter, now);
+        let selected = session.resolve(&list, &text.as_str().into(), &filter);
         selected
             .map(|selected| selected.snapshot.clone())
             .map_err(|error| Failure::new(error.to_string()))

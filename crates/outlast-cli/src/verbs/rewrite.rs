@@ -8,7 +8,7 @@ use outlast_object::Id;
 use outlast_ops::stored_snapshots;
 use outlast_repo::{
     Originals, Progress, Removal, RepoError, RewriteObserver, RewriteOptions, Stage,
-    StoredSnapshot, TreeFilter, resolve_snapshot, rewrite,
+    StoredSnapshot, TreeFilter, rewrite,
 };
 use outlast_source::pattern::PatternList;
 
@@ -200,7 +200,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
             .collect()
     } else {
         let found = arguments.ids.iter().map(|text| {
-            let selected = resolve_snapshot(&list, &text.as_str().into(), &filter, now);
+            let selected = session.resolve(&list, &text.as_str().into(), &filter);
             selected
                 .map(|selected| selected.snapshot.clone())
                 .map_err(|error| Failure::new(error.to_string()))

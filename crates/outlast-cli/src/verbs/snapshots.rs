@@ -1,7 +1,7 @@
 //! `snapshots`: what was backed up when.
 
 use clap::Args;
-use outlast_ops::stored_snapshots;
+use outlast_ops::{Session, stored_snapshots};
 use outlast_repo::{
     GroupBy, GroupKey, StoredSnapshot, find_snapshot, group_snapshots, newest_of_each,
 };
@@ -55,7 +55,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let _lock = session.lock_for_reading()?;
     let all = stored_snapshots(session.repository(), session.cancel())?;
     let now = session.repository().environment().clock.now();
-    let mut chosen = choose(&all, arguments, now);
+    let mut chosen = choose(&session, &all, arguments);
     if arguments.latest > 0 && !group_by.is_grouping() {
         chosen = newest_of_each(&chosen, arguments.latest);
     }
@@ -89,9 +89,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 fn choose<'a>(
+    session: &Session,
     all: &'a [StoredSnapshot],
     arguments: &Arguments,
-    now: outlast_format::Time,
 ) -> Vec<&'a StoredSnapshot> {
     let list: Vec<&StoredSnapshot> = all.iter().collect();
     let filter = arguments.filter.filter();
@@ -104,7 +104,9 @@ fn choose<'a>(
     let mut chosen: Vec<&StoredSnapshot> = Vec::new();
     for id in &arguments.ids {
         let found = if id == "latest" {
-            outlast_repo::select_latest(&list, &filter, now).map(|selected| selected.snapshot)
+            session
+                .resolve(&list, &id.as_str().into(), &filter)
+                .map(|selected| selected.snapshot)
         } else {
             find_snapshot(&list, id)
         };

@@ -50,6 +50,17 @@ pub enum SelectionWarning {
         /// Id and claimed time, newest first.
         snapshots: Vec<(Id, Time)>,
     },
+    /// It is not known when the store admitted them, though it is of others.
+    #[error(
+        "{} {} not known to the store's log: {}",
+        count(snapshots.len()),
+        if snapshots.len() == 1 { "is" } else { "are" },
+        Dated(snapshots)
+    )]
+    NotAdmitted {
+        /// Id and claimed time, newest first.
+        snapshots: Vec<(Id, Time)>,
+    },
 }
 
 /// No single snapshot is meant.
@@ -202,7 +213,7 @@ pub fn select_latest<'a>(
     }
 }
 
-fn warn(passed_over: Vec<(Id, Time)>) -> Vec<SelectionWarning> {
+pub(super) fn warn(passed_over: Vec<(Id, Time)>) -> Vec<SelectionWarning> {
     if passed_over.is_empty() {
         return Vec::new();
     }
