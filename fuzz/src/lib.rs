@@ -8,6 +8,7 @@
 
 mod chunking;
 mod documents;
+mod evidence;
 mod limits;
 mod mutate;
 mod names;
@@ -20,6 +21,7 @@ mod typed;
 
 pub use chunking::chunker;
 pub use documents::{config, index, key_file, lock, snapshot, tree};
+pub use evidence::{batch, entry, invite, note, object_list, receipt, tile};
 pub use limits::{blob, pack_header, shape, zstd};
 pub use mutate::{Mutator, Random};
 pub use names::{go_name, go_time, object_name, polynomial};
@@ -40,25 +42,32 @@ pub struct Target {
 /// All of them, but for the one that must fail.
 pub const TARGETS: &[Target] = &[
     target("argument", argument),
+    target("batch", batch),
     target("blob", blob),
     target("chunker", chunker),
     target("config", config),
+    target("entry", entry),
     target("envelope", envelope),
     target("go_name", go_name),
     target("go_time", go_time),
     target("index", index),
+    target("invite", invite),
     target("keep_text", keep_text),
     target("key_file", key_file),
     target("location", location),
     target("lock", lock),
+    target("note", note),
+    target("object_list", object_list),
     target("object_name", object_name),
     target("pack_header", pack_header),
     target("pattern", pattern),
     target("polynomial", polynomial),
+    target("receipt", receipt),
     target("request", request),
     target("rest_listing", rest_listing),
     target("shape", shape),
     target("snapshot", snapshot),
+    target("tile", tile),
     target("tree", tree),
     target("unpacked", unpacked),
     target("zstd", zstd),

@@ -2,6 +2,7 @@
 
 use outlast_format::{Compressor, encode_unpacked};
 
+use crate::evidence::{identity_text, true_checkpoint, true_entry, true_receipt};
 use crate::{IV, key};
 
 const ID: &str = "5b28bb3c1d9bbb2a15f7bb1d6b1b1b5e0e7e7a2f7ce5c0f6f3b2a1908f7e6d5c";
@@ -108,6 +109,30 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             list.extend(seeds("key_file"));
             list
         }
+        "batch" => {
+            let pack = [&[4; 33][..], &[0, 0, 0, 2, 7, 7]].concat();
+            let index = [&[3; 33][..], &[0, 0, 0, 0]].concat();
+            vec![[&b"outlastB"[..], &pack, &index].concat(), pack]
+        }
+        "entry" => vec![true_entry()],
+        "invite" => [
+            r#"{"at":["vault.example:8484","[::1]:1"],"pin":"ID","id":"KEY","repo":"web1","token":"0101010101010101","secret":"ID","scopes":["append","enrol"]}"#,
+            "outlast-invite-1:AAAA",
+        ]
+        .map(|text| text.replace("ID", ID).replace("KEY", &identity_text()).into_bytes())
+        .to_vec(),
+        "note" => vec![true_checkpoint(), identity_text().into_bytes()],
+        "object_list" => {
+            let config = [&[5][..], &[0; 32]].concat();
+            vec![[&[2; 33][..], &[4; 33], &config].concat(), config]
+        }
+        "receipt" => vec![true_receipt().into_bytes()],
+        "tile" => texts(&[
+            "tile/0/x001/x234/067.p/5",
+            "tile/entries/000.p/5",
+            "tile/7/000",
+            "\u{0}\u{3}abc\u{0}\u{0}",
+        ]),
         "planted" => vec![vec![3, 1, 2, 3]],
         _ => vec![Vec::new(), vec![0; 40]],
     }

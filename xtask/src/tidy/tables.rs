@@ -313,12 +313,36 @@ pub const CLOSURES: &[Closure] = &[
         gateways: &[],
     },
     Closure {
+        crate_name: "outlast-wire",
+        promise: "what vaults and clients say to each other needs no key of a repository, and clients \
+                  no server",
+        only: None,
+        never: &[
+            FORMAT,
+            &[
+                "outlast-repo",
+                "outlast-source",
+                "outlast-ops",
+                "outlast-vault",
+            ],
+            &["hyper", "tokio", "redb"],
+        ],
+        gateways: &["rustls"],
+    },
+    Closure {
         crate_name: "outlast-vault",
         promise: "a vault is keyless: it contains nothing that could decrypt",
         only: None,
         never: &[
             FORMAT,
-            &["outlast-repo", "outlast-source", "outlast-ops"],
+            // A vault calls nobody.
+            &[
+                "outlast-repo",
+                "outlast-source",
+                "outlast-ops",
+                "outlast-store",
+                "ureq",
+            ],
             &["aes", "chacha20", "ctr", "poly1305", "scrypt"],
         ],
         gateways: &["rustls"],
