@@ -13,7 +13,7 @@ use outlast_object::{Id, ObjectKind, ObjectName, ShapeError, hash};
 
 use crate::VaultError;
 use crate::accept::accepted_bytes_max;
-use crate::api::Api;
+use crate::api::{self, Api};
 use crate::http::{Body, Handler, Request, Response, Wanted, basic_credentials, segments, wanted};
 use crate::vault::{Caller, Vault};
 use crate::view::View;
@@ -105,7 +105,13 @@ impl Face {
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Response, Refused> {
-        let path = segments(request.path).map_err(|error| Refused(400, error.to_string()))?;
+        let path = match segments(request.path) {
+            Ok(path) => path,
+            Err(error) if request.path.starts_with("/v1/") => {
+                return Ok(api::crooked_path(&error));
+            }
+            Err(error) => return Err(Refused(400, error.to_string())),
+        };
         let names: Vec<&str> = path.names.iter().map(String::as_str).collect();
         let caller = basic_credentials(request.headers)
             .map(|(token, secret)| self.vault.authenticate(&token, &secret))

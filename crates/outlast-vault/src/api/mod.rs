@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::VaultError;
 use crate::face::status_of;
-use crate::http::{Body, Request, Response};
+use crate::http::{Body, PathError, Request, Response};
 use crate::vault::{Caller, Vault};
 
 use bodies::Bodies;
@@ -173,6 +173,17 @@ fn refused(status: u16, code: &'static str, message: &str) -> Refused {
     }
 }
 
+fn told(refused: Refused) -> Response {
+    let status = refused.status;
+    let error = refused.into();
+    json(status, &ErrorBody { error })
+}
+
+/// The answer to a path that cannot be taken apart.
+pub(crate) fn crooked_path(error: &PathError) -> Response {
+    told(refused(400, "path", &error.to_string()))
+}
+
 fn not_found() -> Refused {
     refused(404, "not_found", "there is nothing here")
 }
@@ -222,11 +233,7 @@ impl Api {
             Ok(caller) => self.respond(vault, request, caller.as_ref(), names),
             Err(error) => Err(error.into()),
         };
-        outcome.unwrap_or_else(|refused| {
-            let status = refused.status;
-            let error = refused.into();
-            json(status, &ErrorBody { error })
-        })
+        outcome.unwrap_or_else(told)
     }
 
     fn respond(
