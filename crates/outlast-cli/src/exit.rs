@@ -217,6 +217,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 pub fn finish(result: Result<u8, Failure>, json: bool, cancel: &Cancel) -> ExitCode {
     let failure = match result {
         Ok(code) => return ExitCode::from(code),
+        Err(_) if message::ended_unheard() => return ExitCode::from(OK),
         Err(failure) => failure,
     };
     let code = if cancel.is_cancelled() {

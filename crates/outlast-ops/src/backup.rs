@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use outlast_format::Time;
 use outlast_object::{ObjectKind, ObjectName};
@@ -15,6 +17,9 @@ use outlast_source::{Excludes, FileTree, FileTreeOptions, Source, StreamSource, 
 
 use crate::Session;
 use crate::session::stored_snapshots;
+
+/// How often it is looked whether somebody asked to stop, while a command is silent.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is backed up.
 pub enum Target {
@@ -102,6 +107,7 @@ pub fn run_backup(
         .time
         .unwrap_or_else(|| repository.environment().clock.now());
     let excludes = request.excludes;
+    let mut killer = None;
     let (source, paths): (Box<dyn Source>, Vec<String>) = match request.target {
         Target::Files(targets) => {
             let options = FileTreeOptions {
@@ -124,6 +130,7 @@ pub fn run_backup(
         }
         Target::Command(name, command) => {
             let stream = StreamSource::from_command(&name, time, &command)?;
+            killer = stream.killer();
             let path = stream.path().to_string_lossy().into_owned();
             (Box::new(stream), vec![path])
         }
@@ -172,9 +179,23 @@ pub fn run_backup(
                 }
             });
         }
+        let (done, until_done) = std::sync::mpsc::channel::<()>();
+        if let Some(killer) = killer {
+            let cancel = session.cancel();
+            // Whoever waits for the output of a silent command sees no request to stop.
+            scope.spawn(move || {
+                while until_done.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                    if cancel.is_cancelled() {
+                        return killer.kill();
+                    }
+                }
+            });
+        }
         let result = backup(repository, &*source, &options, observer, session.cancel());
+        drop(done);
         stop_scan.cancel();
-        result
+        // A command that was ended on request has not failed.
+        result.map_err(|error| session.cancel().check().err().unwrap_or(error))
     });
     if let Some(lock) = &lock {
         lock.check()?;

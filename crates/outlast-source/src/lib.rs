@@ -24,6 +24,6 @@ pub use exclude::Excludes;
 pub use file_tree::{FileTree, FileTreeOptions, Warn};
 pub use metadata::current_user_name;
 pub use port::{Content, Found, Place, Source};
-pub use stream::StreamSource;
+pub use stream::{CommandKiller, StreamSource};
 pub use target::{MetadataOptions, Target, TargetFile, check_name};
 pub use targets::clean;

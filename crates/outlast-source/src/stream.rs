@@ -1,12 +1,16 @@
 //! Streams as a source: standard input and the output of a command, as one file.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use outlast_format::{Mode, Node, NodeKind, Time};
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::targets::clean;
 use crate::{Content, Found, Place, Source, SourceError};
@@ -27,19 +31,54 @@ impl std::fmt::Debug for StreamSource {
     }
 }
 
+/// How often it is looked whether a command has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 struct RunningCommand {
     program: String,
     child: Child,
+    /// It and what it starts are a process group of their own.
+    leads_group: bool,
+}
+
+impl RunningCommand {
+    /// Ends the command, and whatever it has started if they are a process group of their own.
+    fn kill(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Not reaped yet, so the number cannot belong to anybody else. What has ended in between
+            // need not be killed.
+            let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            if let Some(group) = id.filter(|_| self.leads_group) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
 }
 
 /// A command whose output nobody wants any more must not wait for a reader for ever.
 impl Drop for RunningCommand {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // It may have ended in between; then there is nothing to kill.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        self.kill();
+    }
+}
+
+/// Ends the command of a [`StreamSource`] from another thread.
+#[derive(Clone)]
+pub struct CommandKiller(Arc<Mutex<RunningCommand>>);
+
+impl std::fmt::Debug for CommandKiller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CommandKiller")
+    }
+}
+
+impl CommandKiller {
+    /// Ends it and what it has started, so that whoever waits for its output finds the end. The source
+    /// then fails as of a command that failed.
+    pub fn kill(&self) {
+        self.0.lock().kill();
     }
 }
 
@@ -77,12 +116,18 @@ impl StreamSource {
             return Err(SourceError::Invalid("no command was given".to_owned()));
         };
         let shown = program.to_string_lossy().into_owned();
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut child = child.map_err(|error| {
+            .stdout(Stdio::piped());
+        // At a terminal it stays in the group of this program: it may have to ask for a password
+        // there, and Ctrl-C reaches both.
+        let leads_group = File::open("/dev/tty").is_err();
+        if leads_group {
+            command.process_group(0);
+        }
+        let mut child = command.spawn().map_err(|error| {
             SourceError::Command(format!("{shown} could not be started: {error}"))
         })?;
         let Some(output) = child.stdout.take() else {
@@ -92,8 +137,14 @@ impl StreamSource {
         source.command = Some(Arc::new(Mutex::new(RunningCommand {
             program: shown,
             child,
+            leads_group,
         })));
         Ok(source)
+    }
+
+    /// What ends the command, if there is one.
+    pub fn killer(&self) -> Option<CommandKiller> {
+        self.command.clone().map(CommandKiller)
     }
 
     /// The path of the file, for the snapshot.
@@ -177,18 +228,20 @@ impl Source for StreamSource {
         };
         // A command that still writes must not wait for a reader for ever.
         drop(self.reader.lock().take());
-        let mut command = command.lock();
-        let status = command
-            .child
-            .wait()
-            .map_err(|error| SourceError::Command(format!("{}: {error}", command.program)))?;
-        if status.success() {
-            return Ok(());
+        loop {
+            let mut command = command.lock();
+            let ended = command.child.try_wait();
+            let failed = |what: String| SourceError::Command(format!("{} {what}", command.program));
+            match ended {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(failed(format!("ended with {status}"))),
+                Ok(None) => {}
+                Err(error) => return Err(failed(format!("cannot be waited for: {error}"))),
+            }
+            // Given back, so that somebody may end a command that has closed its output and stays.
+            drop(command);
+            std::thread::sleep(LOOK_EVERY);
         }
-        Err(SourceError::Command(format!(
-            "{} ended with {status}",
-            command.program
-        )))
     }
 }
 

@@ -123,3 +123,32 @@ fn a_command_whose_output_nobody_reads_does_not_hang() {
     drop(content);
     assert!(source.finish().is_err());
 }
+
+/// What the command has started holds its output open, and goes with it.
+#[test]
+fn a_silent_command_and_what_it_has_started_can_be_ended_from_another_thread() {
+    let source = command(&["sh", "-c", "sleep 1000 & wait"]).unwrap();
+    let killer = source.killer().unwrap();
+    let (found, _) = the_file(&source);
+    let mut content = source.open(&found).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| killer.kill());
+        // Where there is a terminal, the command itself is all that is ended.
+        if std::fs::File::open("/dev/tty").is_err() {
+            assert!(content.fill(&mut [0; 10]).is_err());
+        }
+    });
+    let error = source.finish().unwrap_err();
+    assert!(error.to_string().contains("signal"), "{error}");
+}
+
+#[test]
+fn a_command_that_has_closed_its_output_and_stays_can_be_ended() {
+    let source = command(&["sh", "-c", "exec >&-; sleep 1000"]).unwrap();
+    let killer = source.killer().unwrap();
+    std::thread::scope(|scope| {
+        let finish = scope.spawn(|| source.finish());
+        killer.kill();
+        assert!(finish.join().unwrap().is_err());
+    });
+}

@@ -69,8 +69,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     }
     match write(&session, path, target, format, &mut stdout) {
         Err(RepoError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
-            // The reader has gone away, so nobody needs to be told; but it did not get all.
-            Ok(exit::FAILED)
+            // The reader has gone away, which is how such pipes end; nobody needs to be told.
+            Ok(exit::OK)
         }
         result => result.map(|()| exit::OK).map_err(Failure::from),
     }

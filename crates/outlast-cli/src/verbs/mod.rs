@@ -35,6 +35,7 @@ use outlast_repo::Cancel;
 use crate::args::CommandLine;
 use crate::context::Context;
 use crate::exit::{self, Failure};
+use crate::render::message;
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
@@ -102,6 +103,20 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Whether what it prints is all that it is for.
+    fn only_shows(&self) -> bool {
+        matches!(
+            self,
+            Verb::Snapshots(_)
+                | Verb::Ls(_)
+                | Verb::Find(_)
+                | Verb::Diff(_)
+                | Verb::Cat(_)
+                | Verb::List(_)
+                | Verb::Stats(_)
+        )
+    }
+
     /// What to do instead where the store removes and replaces nothing.
     fn instead_of_removing(&self) -> Option<&'static str> {
         match self {
@@ -127,6 +142,9 @@ impl Verb {
 
 /// Runs a verb; gives the exit code.
 pub fn run(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
+    if command_line.verb.only_shows() {
+        message::stop_when_unheard(cancel);
+    }
     let instead = command_line.verb.instead_of_removing();
     run_verb(command_line, cancel).map_err(|failure| match instead {
         Some(instead) if failure.code == exit::KEPT => failure.hint(instead),
