@@ -172,10 +172,19 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
+        // What is kept is what the log says: the same object, put twice at the same time or put back
+        // after its loss, is one. It only ever grows, so that a late look makes it no smaller.
+        let logged = match self.kept {
+            0 => None,
+            _ => self.vault.index.chain(&self.repository).ok(),
+        };
         let mut usage = self.vault.usage.lock();
         let usage = usage.entry(self.repository.clone()).or_default();
         usage.reserved = usage.reserved.saturating_sub(self.bytes);
-        usage.bytes = usage.bytes.saturating_add(self.kept);
+        usage.bytes = match logged {
+            Some(chain) => usage.bytes.max(chain.bytes),
+            None => usage.bytes.saturating_add(self.kept),
+        };
         self.vault
             .uncount_put(self.token, self.bytes.saturating_sub(self.kept));
     }

@@ -343,3 +343,27 @@ fn a_batch_is_bounded_by_the_quota_as_single_uploads_are() {
         assert!(matches!(outcome, Err(VaultError::Full(_))), "{outcome:?}");
     }
 }
+
+#[test]
+fn what_is_put_back_after_a_loss_uses_no_more_of_the_quota() {
+    let disk = Arc::new(SimulatedDisk::new(CAPACITY));
+    let world = World::on(Arc::clone(&disk) as Arc<dyn Disk>);
+    let (vault, append) = world.initialised();
+    let mut tight = settings();
+    tight.quota_bytes = 155 + key_file().len() as u64 + 2500;
+    vault.set_repository(&repository(), tight).unwrap();
+    let lost = pack(1, 1000);
+    put(&vault, &append, &lost, ObjectKind::Pack).unwrap();
+    let offered = [(name_of(ObjectKind::Pack, &lost), lost.as_slice())];
+    for _ in 0..2 {
+        let path = object_path(&repository(), &offered[0].0);
+        disk.remove(&path).unwrap();
+        put(&vault, &append, &lost, ObjectKind::Pack).unwrap();
+        disk.remove(&path).unwrap();
+        let outcomes = vault.accept_many(&append, &offered, NonZeroUsize::MIN);
+        assert!(outcomes[0].is_ok(), "{outcomes:?}");
+    }
+    put(&vault, &append, &pack(2, 1000), ObjectKind::Pack).unwrap();
+    let full = put(&vault, &append, &pack(3, 1000), ObjectKind::Pack);
+    assert!(matches!(full, Err(VaultError::Full(_))), "{full:?}");
+}
