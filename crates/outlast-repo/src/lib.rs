@@ -28,6 +28,7 @@ mod index_writer;
 mod key_change;
 mod keys;
 mod list;
+mod local_trees;
 mod locks;
 mod needed;
 mod notice;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use outlast_format::{
-    BlobHandle, Compression, Config, IndexFile, MasterKey, Polynomial, REPOSITORY_VERSION_MAX,
-    SEAL_BYTES, ScryptCost, Snapshot, TreeReader, decode_blob, decode_unpacked, encode_unpacked,
+    BlobHandle, BlobKind, Compression, Config, IndexFile, MasterKey, Polynomial,
+    REPOSITORY_VERSION_MAX, SEAL_BYTES, ScryptCost, Snapshot, TreeReader, decode_blob,
+    decode_unpacked, encode_unpacked,
 };
 use outlast_object::{Id, ObjectKind, ObjectName, hash};
 use outlast_store::{LockStore, Store, StoreError};
@@ -16,6 +17,7 @@ use parking_lot::RwLock;
 use crate::environment::{random_bytes, random_iv};
 use crate::index_load::{IndexVisitor, LoadedIndex, load_index};
 use crate::keys::{NewKey, add_key, search_key};
+use crate::local_trees::LocalTrees;
 use crate::needed::IndexFiles;
 use crate::own_notes::OwnNotes;
 use crate::trust::PackTrust;
@@ -75,6 +77,7 @@ pub struct Repository {
     index_files: RwLock<IndexFiles>,
     trust: PackTrust,
     own: OwnNotes,
+    local_trees: LocalTrees,
 }
 
 impl std::fmt::Debug for Repository {
@@ -198,6 +201,7 @@ impl Repository {
     ) -> Self {
         let trust = PackTrust::new(options.notes_folder.clone());
         let own = OwnNotes::new(options.notes_folder.clone());
+        let local_trees = LocalTrees::new(options.notes_folder.as_deref());
         let index = RwLock::new(BlobIndex::new());
         let index_files = RwLock::default();
         Self {
@@ -211,6 +215,7 @@ impl Repository {
             index_files,
             trust,
             own,
+            local_trees,
         }
     }
 
@@ -227,6 +232,7 @@ impl Repository {
     pub fn with_notes_folder(mut self, folder: PathBuf) -> Self {
         self.trust = PackTrust::new(Some(folder.clone()));
         self.own = OwnNotes::new(Some(folder.clone()));
+        self.local_trees = LocalTrees::new(Some(&folder));
         self.options.notes_folder = Some(folder);
         self
     }
@@ -279,6 +285,11 @@ impl Repository {
     /// The snapshots that this host has made itself, as far as it remembers.
     pub fn own_snapshots(&self) -> HashSet<Id> {
         self.own.read(ObjectKind::Snapshot)
+    }
+
+    /// Trees that can be had from nowhere else.
+    pub(crate) fn local_trees(&self) -> &LocalTrees {
+        &self.local_trees
     }
 
     /// Which index file lists which packs.
@@ -445,7 +456,11 @@ impl Repository {
         }
         // Where these credentials do not read packs, nothing is known to be damaged.
         if let Some(error) = denied {
-            return Err(error.into());
+            let local = match handle.kind {
+                BlobKind::Tree => self.local_trees.read(&self.key, handle.id),
+                BlobKind::Data => None,
+            };
+            return local.ok_or_else(|| error.into());
         }
         if let Some(plaintext) = self.salvage_blob(handle, &locations)? {
             return Ok(plaintext);

@@ -222,6 +222,32 @@ fn without_the_cache_everything_is_read_and_nothing_is_stored_twice() {
         let notices = run.notices.lock().clone();
         assert_eq!(notices, [Notice::ParentNotCached], "{announced}");
         assert!(!notices[0].to_string().contains('\n'));
+        if announced {
+            // From then on the trees are here again.
+            let parent = id_of(&outcome);
+            let run = world.open();
+            let outcome = run.back_up(&files(1), 1_700_000_200, Some(parent));
+            assert_eq!(run.notices.lock().as_slice(), []);
+            assert!(
+                outcome.summary.files_unmodified >= 9,
+                "{:?}",
+                outcome.summary
+            );
+            assert!(run.list(id_of(&outcome)).unwrap().len() > 9);
+            // And what changes then is found as ever.
+            let outcome = world.open().back_up(&files(3), 1_700_000_300, Some(parent));
+            assert!(outcome.summary.files_unmodified >= 9 && outcome.stored.data_blobs > 0);
+            // Damage to what is kept here costs another reading, and no more.
+            let id = run.repository.config().id.to_hex();
+            let folder = world.cache.path().join(id).join("local-trees");
+            for entry in std::fs::read_dir(folder).unwrap() {
+                std::fs::write(entry.unwrap().path(), b"junk").unwrap();
+            }
+            let run = world.open();
+            let outcome = run.back_up(&files(1), 1_700_000_400, Some(parent));
+            assert_eq!((outcome.tree, outcome.summary.files_unmodified), (tree, 0));
+            assert_eq!(run.notices.lock().as_slice(), [Notice::ParentNotCached]);
+        }
         // A store that says nothing beforehand is not asked for one tree after the other.
         let tried = run.vault.refused().len();
         assert!(tried <= 12, "{tried} refusals");

@@ -112,6 +112,9 @@ impl Directory {
             .saver
             .save(BlobKind::Tree, &bytes, bench.tree.as_mut())?;
         run.saver.need(BlobHandle::tree(saved.id));
+        if !saved.new {
+            keep_locally(run, bench, saved.id, &bytes)?;
+        }
         let added = if saved.new { bytes.len() as u64 } else { 0 };
         Ok((saved.id, added, saved.stored_bytes))
     }
@@ -172,5 +175,28 @@ fn release(
             .item_done(&current.path, &node, change, &statistics);
         slot.directory.entries.lock()[slot.index] = Some(Box::new(node));
         current = slot.directory;
+    }
+}
+
+/// Keeps a tree that is in the repository and that the next backup could not have from anywhere: where
+/// packs cannot be read and the cache does not have it.
+fn keep_locally(
+    run: &Run<'_>,
+    bench: &mut Workbench,
+    tree: Id,
+    plaintext: &[u8],
+) -> Result<(), RepoError> {
+    let repository = run.repository;
+    let complete = run.options.parent.is_some() && run.trees_denied.load(Ordering::Relaxed) == 0;
+    if complete || run.options.dry_run || repository.store().capabilities().reads_packs {
+        return Ok(());
+    }
+    match repository.load_tree(tree) {
+        Err(error) if error.is_denied() => {
+            let trees = repository.local_trees();
+            trees.keep(repository.key(), tree, plaintext, bench.tree.as_mut())
+        }
+        // It is there; or still on its way, and then it gets into the cache.
+        _ => Ok(()),
     }
 }

@@ -168,6 +168,7 @@ pub fn backup(
         let tree = tree?;
         Ok((tree, run.counts))
     })?;
+    repository.local_trees().flush(repository.key())?;
     cancel.check()?;
     let summary = counts.summary(backup_start, repository.environment().clock.now(), &stored);
     let errors = counts.errors();
