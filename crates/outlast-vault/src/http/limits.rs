@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Bytes of one piece of a body on its way between a connection and a handler's thread.
-pub const PIECE_BYTES: usize = 64 * 1024;
+pub const PIECE_BYTES: usize = 128 * 1024;
 
 /// Pieces that wait between a connection and a handler's thread, in each direction.
 pub const PIECES_WAITING: usize = 2;

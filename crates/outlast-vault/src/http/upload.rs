@@ -1,5 +1,6 @@
 //! The body of a request on its way from a connection to the thread of a handler.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use hyper::body::{Body as _, Buf as _, Bytes, Incoming};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::limits::{DRAIN_BYTES_MAX, Meter, PIECES_WAITING, Pace};
+use super::limits::{DRAIN_BYTES_MAX, Meter, PIECE_BYTES, PIECES_WAITING, Pace};
 
 /// Why a body ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,8 @@ impl From<Broken> for io::Error {
 }
 
 enum Piece {
-    Bytes(Bytes),
+    /// What came, as it came: nothing is copied to make one of it.
+    Bytes(VecDeque<Bytes>),
     /// The body is complete. Without it the body is broken, however the channel came to be closed.
     End,
     Broken(Broken),
@@ -62,7 +64,7 @@ pub(super) struct Upload {
 pub(super) struct BodyReader {
     pieces: mpsc::Receiver<Piece>,
     wanted: Arc<Notify>,
-    current: Bytes,
+    current: VecDeque<Bytes>,
     end: Option<Result<(), Broken>>,
 }
 
@@ -73,7 +75,7 @@ pub(super) fn channel(incoming: Incoming, pace: Pace) -> (Upload, BodyReader) {
     let reader = BodyReader {
         pieces: receiver,
         wanted: Arc::clone(&wanted),
-        current: Bytes::new(),
+        current: VecDeque::new(),
         end: incoming.is_end_stream().then_some(Ok(())),
     };
     let upload = Upload {
@@ -107,19 +109,37 @@ impl Upload {
         self.wanted.notified().await;
         self.is_started = true;
         loop {
-            let (piece, handed) = match self.next().await {
-                Ok(Some(bytes)) if bytes.is_empty() => continue,
-                Ok(Some(bytes)) => (Piece::Bytes(bytes), None),
-                Ok(None) => (Piece::End, Some(Handed::All)),
-                Err(broken) => (Piece::Broken(broken), Some(Handed::Broken(broken))),
+            let (bytes, end) = self.gather().await;
+            if !bytes.is_empty() && self.pieces.send(Piece::Bytes(bytes)).await.is_err() {
+                return Handed::NotWanted;
+            }
+            let (piece, handed) = match end {
+                None => continue,
+                Some(Ok(())) => (Piece::End, Handed::All),
+                Some(Err(broken)) => (Piece::Broken(broken), Handed::Broken(broken)),
             };
-            let sent = self.pieces.send(piece).await;
-            match (handed, sent) {
-                (Some(handed), _) => return handed,
-                (None, Err(_)) => return Handed::NotWanted,
-                (None, Ok(())) => {}
+            // Whoever wants no more of it has no use for the end either.
+            let _ = self.pieces.send(piece).await;
+            return handed;
+        }
+    }
+
+    /// What comes next, at least a piece's worth unless the body ends: waking the handler's thread for
+    /// every record of TLS costs more than what it then does with it.
+    async fn gather(&mut self) -> (VecDeque<Bytes>, Option<Result<(), Broken>>) {
+        let (mut gathered, mut count) = (VecDeque::new(), 0);
+        while count < PIECE_BYTES {
+            match self.next().await {
+                Ok(Some(bytes)) if bytes.is_empty() => {}
+                Ok(Some(bytes)) => {
+                    count += bytes.len();
+                    gathered.push_back(bytes);
+                }
+                Ok(None) => return (gathered, Some(Ok(()))),
+                Err(broken) => return (gathered, Some(Err(broken))),
             }
         }
+        (gathered, None)
     }
 
     /// Reads on without keeping anything. Returns whether the end was reached within [`DRAIN_BYTES_MAX`].
@@ -163,7 +183,15 @@ impl Read for BodyReader {
         if buffer.is_empty() {
             return Ok(0);
         }
-        while self.current.is_empty() {
+        loop {
+            if let Some(first) = self.current.front_mut() {
+                let count = buffer.len().min(first.len());
+                first.copy_to_slice(&mut buffer[..count]);
+                if first.is_empty() {
+                    self.current.pop_front();
+                }
+                return Ok(count);
+            }
             if let Some(end) = self.end {
                 return end.map(|()| 0).map_err(io::Error::from);
             }
@@ -175,8 +203,5 @@ impl Read for BodyReader {
                 None => self.end = Some(Err(Broken::Gone)),
             }
         }
-        let count = buffer.len().min(self.current.len());
-        self.current.copy_to_slice(&mut buffer[..count]);
-        Ok(count)
     }
 }
