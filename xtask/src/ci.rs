@@ -4,7 +4,7 @@
 //! last, so that their numbers are the last thing shown.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
@@ -41,12 +41,14 @@ pub fn run() -> Result<(), String> {
     step("build", cargo(&["test", "--workspace", "--no-run"]));
     step("documentation", documentation());
     step("decoders", fuzz::short(FUZZ_SECONDS));
+    let mut judged = Counts::default();
+    step("judges", run_tests(&mut judges(), &mut judged));
     let rustic = rustic
         .join()
         .unwrap_or_else(|_| Err("the thread that built rustic panicked".to_string()));
     step("rustic", rustic);
 
-    let mut counts = Counts::default();
+    let mut counts = judged;
     step("tests", tests(&mut counts));
 
     let summary = format!(
@@ -90,10 +92,25 @@ fn documentation() -> Result<(), String> {
 /// Runs all tests. A judge that is missing is a failure here, not something to pass over.
 fn tests(counts: &mut Counts) -> Result<(), String> {
     let mut command = process::cargo(&["test", "--workspace", "--no-fail-fast"]);
-    command
-        .env("OUTLAST_TEST_REQUIRE_TOOLS", "1")
-        .stdout(Stdio::piped());
-    let text = process::describe(&command);
+    command.env("OUTLAST_TEST_REQUIRE_TOOLS", "1");
+    run_tests(&mut command, counts)
+}
+
+/// The tests against independent implementations, which are a workspace of their own.
+fn judges() -> Command {
+    process::cargo(&[
+        "test",
+        "--manifest-path",
+        "judges/Cargo.toml",
+        "--target-dir",
+        "target/judges",
+        "--locked",
+    ])
+}
+
+fn run_tests(command: &mut Command, counts: &mut Counts) -> Result<(), String> {
+    command.stdout(Stdio::piped());
+    let text = process::describe(command);
     eprintln!("+ {text}");
     let mut child = command
         .spawn()
