@@ -28,7 +28,7 @@ fn vault_program() -> Option<PathBuf> {
         std::env::var_os("OUTLAST_TEST_REQUIRE_TOOLS").is_none(),
         "{missing}"
     );
-    println!("SKIPPED: {missing}");
+    eprintln!("SKIPPED: {missing}");
     None
 }
 
