@@ -223,8 +223,9 @@ fn an_invite_is_all_that_a_client_needs() {
     let said = setting.refused(&["receipts", "verify", forged.to_str().unwrap()], 1);
     assert!(said.contains("INVALID"), "{said}");
     // Somebody else's key proves nothing.
-    let other = "other.example+9e1c9a43+AS9TgvrPV6QXXIxLoqKlnjKpFbX9FsMEcnUMBGHJD3J5";
-    setting.refused(&["receipts", "verify", "--identity", other, file], 1);
+    let other = "vault.example+b854fee1+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
+    let said = setting.refused(&["receipts", "verify", "--identity", other, file], 1);
+    assert!(said.contains("INVALID"), "{said}");
 }
 
 #[test]
