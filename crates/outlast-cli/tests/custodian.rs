@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::zombie_processes,
+    clippy::print_stderr,
     reason = "a test that cannot be set up has failed"
 )]
 

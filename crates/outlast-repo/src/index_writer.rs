@@ -76,6 +76,8 @@ impl IndexWriter {
     fn write(repository: &Repository, file: IndexFile) -> Result<(), RepoError> {
         let id = repository.save_document(ObjectKind::Index, &file.to_json()?)?;
         repository.note_index_file(id, &file);
+        let packs = file.packs.iter().map(|pack| pack.id);
+        repository.unindexed().remove(repository, packs);
         Ok(())
     }
 }

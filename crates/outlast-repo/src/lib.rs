@@ -54,6 +54,7 @@ mod subfolder;
 mod tag;
 mod threads;
 mod trust;
+mod unindexed;
 mod unlock;
 mod upgrade;
 mod used_blobs;

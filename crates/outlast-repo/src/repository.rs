@@ -21,6 +21,7 @@ use crate::local_trees::LocalTrees;
 use crate::needed::IndexFiles;
 use crate::own_notes::OwnNotes;
 use crate::trust::PackTrust;
+use crate::unindexed::Unindexed;
 use crate::{AdmissionFacts, BlobIndex, BlobLocation, Cancel, Environment, Notice, RepoError};
 
 /// Default size of a pack in bytes.
@@ -78,6 +79,7 @@ pub struct Repository {
     trust: PackTrust,
     own: OwnNotes,
     local_trees: LocalTrees,
+    unindexed: Unindexed,
 }
 
 impl std::fmt::Debug for Repository {
@@ -202,6 +204,7 @@ impl Repository {
         let trust = PackTrust::new(options.notes_folder.clone());
         let own = OwnNotes::new(options.notes_folder.clone());
         let local_trees = LocalTrees::new(options.notes_folder.as_deref());
+        let unindexed = Unindexed::new(options.notes_folder.as_deref());
         let index = RwLock::new(BlobIndex::new());
         let index_files = RwLock::default();
         Self {
@@ -216,6 +219,7 @@ impl Repository {
             trust,
             own,
             local_trees,
+            unindexed,
         }
     }
 
@@ -233,6 +237,7 @@ impl Repository {
         self.trust = PackTrust::new(Some(folder.clone()));
         self.own = OwnNotes::new(Some(folder.clone()));
         self.local_trees = LocalTrees::new(Some(&folder));
+        self.unindexed = Unindexed::new(Some(&folder));
         self.options.notes_folder = Some(folder);
         self
     }
@@ -290,6 +295,11 @@ impl Repository {
     /// Trees that can be had from nowhere else.
     pub(crate) fn local_trees(&self) -> &LocalTrees {
         &self.local_trees
+    }
+
+    /// Packs that no index lists yet.
+    pub(crate) fn unindexed(&self) -> &Unindexed {
+        &self.unindexed
     }
 
     /// Which index file lists which packs.

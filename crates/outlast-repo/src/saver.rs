@@ -389,6 +389,7 @@ impl Saver<'_> {
             repository.store().declare_tree_packs(&[id]);
         }
         repository.store().write(&ObjectName::pack(id), &bytes)?;
+        repository.unindexed().add(repository, id, &blobs)?;
         drop(bytes);
         self.counters.packs.fetch_add(1, Ordering::Relaxed);
         self.add_stored_pack(id, &blobs)

@@ -16,7 +16,7 @@ use outlast_repo::{
     ParentSnapshot, ReadData, RepoError, Repository, Severity, StoredSnapshot, TreeWalk, WalkStep,
     backup, needed_objects,
 };
-use outlast_store::faults::{FaultStore, Operation};
+use outlast_store::faults::{Fault, FaultPlan, FaultStore, Operation, Pattern, Turn};
 use outlast_store::{
     Cached, Capabilities, LockStore, MemoryStore, Refused, RepositoryCache, Restricted, Store,
 };
@@ -390,4 +390,47 @@ fn lies_show(with_cache: bool) {
     let whole = open_small(world.memory.clone()).unwrap();
     let read = support::small::read_snapshot(&whole, id_of(&outcome)).unwrap();
     assert_eq!(read[Path::new("/victim")].as_ref().unwrap().len(), 20_000);
+}
+
+/// What a killed run has stored is used by the next one, though its packs cannot be read.
+#[test]
+fn the_packs_of_a_killed_run_are_not_uploaded_again() {
+    let world = World::new();
+    let run = world.open();
+    let pattern = Pattern::operation(Operation::Write).of(ObjectKind::Index);
+    let plan = FaultPlan::one(pattern, Turn::From(1), Fault::CrashBefore);
+    world.inner.set_plan(plan);
+    let options = backup_options(1_700_000_000);
+    let killed = backup(
+        &run.repository,
+        &files(3),
+        &options,
+        &NoObserver,
+        &Cancel::new(),
+    );
+    assert!(killed.is_err());
+    world.inner.set_plan(FaultPlan::none());
+    let left = names(&*world.memory, ObjectKind::Pack);
+    assert!(!left.is_empty());
+    // Of one pack the store has lost a part; that one is stored anew.
+    let bytes = world.memory.read(&left[0]).unwrap();
+    world.memory.replace(&left[0], &bytes[..bytes.len() - 1]);
+    let run = world.open();
+    let outcome = run.back_up(&files(3), 1_700_000_100, None);
+    run.assert_no_pack_was_read(&world);
+    let notices = run.notices.lock().clone();
+    assert_eq!(
+        notices,
+        [Notice::Adopted {
+            packs: left.len() - 1
+        }]
+    );
+    assert_eq!(world.stored_twice(), 0);
+    world.memory.replace(&left[0], bytes);
+    let whole = open_small(world.memory.clone()).unwrap();
+    assert!(support::small::read_snapshot(&whole, id_of(&outcome)).is_ok());
+    // Nothing is left over for the run after that.
+    let run = world.open();
+    run.back_up(&files(3), 1_700_000_200, Some(id_of(&outcome)));
+    assert_eq!(run.notices.lock().as_slice(), []);
 }

@@ -31,6 +31,7 @@ pub use scan::{ScanTotals, scan};
 
 use crate::needed::{NeededObjects, NeededPacks};
 use crate::saver::{Saver, SaverOptions, with_saver};
+use crate::unindexed::adopt_own_packs;
 use crate::{Cancel, RepoError, Repository, SaveStatistics};
 use jobs::Jobs;
 use observer::Counts;
@@ -145,7 +146,9 @@ pub fn backup(
         ..SaverOptions::default()
     };
     let ((tree, counts), stored) = with_saver(repository, saver_options, cancel, |saver| {
-        if options.adopt_packs && !options.dry_run {
+        if !options.dry_run && !repository.store().capabilities().reads_packs {
+            adopt_own_packs(saver, cancel)?;
+        } else if options.adopt_packs && !options.dry_run {
             adopt::adopt_packs(saver, cancel)?;
         }
         let run = Run {
