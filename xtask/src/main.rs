@@ -28,6 +28,7 @@ usage: cargo xtask <task>
                     the same with libFuzzer and coverage feedback; needs a C++ compiler
   docs              check the documents against the program
   bench [--small]   outlast beside restic, rustic and cp, on generated data
+  bench vault       a vault beside rest-server and the disk
 ";
 
 fn main() -> ExitCode {

@@ -9,6 +9,7 @@ mod programs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use generate::{DATA_SETS, DataSet, Scale};
 use measure::Cost;
@@ -21,6 +22,9 @@ const REPEATS_DEFAULT: usize = 1;
 
 /// The task.
 pub fn run(arguments: &[String]) -> Result<(), String> {
+    if arguments.first().is_some_and(|first| first == "vault") {
+        return run_vault();
+    }
     let mut scale = Scale::Full;
     let mut repeats = REPEATS_DEFAULT;
     let mut rest = arguments.iter();
@@ -45,6 +49,25 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         compare(set, &data, &folder, &programs, repeats)?;
     }
     Ok(())
+}
+
+/// Measures a vault: builds it and what loads it, and runs that in the target folder.
+fn run_vault() -> Result<(), String> {
+    let build = |what: &[&str]| {
+        let mut command = process::cargo(&["build", "--release", "--package", "outlast-vault"]);
+        command.args(what);
+        process::show(command)
+    };
+    build(&["--bin", "outlast-vault"])?;
+    build(&["--example", "load"])?;
+    let root = workspace::root();
+    let mut load = Command::new(root.join("target/release/examples/load"));
+    load.arg(root.join("target/bench/vault"));
+    load.env(
+        "OUTLAST_TEST_REST_SERVER",
+        workspace::tools_folder().join("rest-server"),
+    );
+    process::show(load)
 }
 
 /// Makes the data if it is not there yet.
