@@ -164,8 +164,17 @@ impl FsckReport {
 /// Told how far the check is: objects, of so many.
 pub type FsckProgress<'a> = &'a mut dyn FnMut(u64, u64);
 
+/// The repositories that have a folder on the disk.
+pub(crate) fn repository_folders(disk: &dyn Disk) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    disk.list("repositories", &mut |listed: Listed<'_>| {
+        names.push(listed.name.to_owned());
+    })?;
+    Ok(names)
+}
+
 /// Checks the vault on a disk. `index` must be empty; if the ledger is sound it is the vault's index
-/// afterwards. With `reads_data` every object is read and compared with its name.
+/// afterwards. `entries_known` is how many entries there were by what else is known, as an older index. With `reads_data` every object is read and compared with its name.
 ///
 /// If the ledger is sound, the vault may take uploads again, whatever failed before.
 ///
@@ -176,6 +185,7 @@ pub fn fsck(
     disk: &Arc<dyn Disk>,
     index: &Arc<Index>,
     key: SigningKey,
+    entries_known: u64,
     reads_data: bool,
     progress: FsckProgress<'_>,
 ) -> Result<FsckReport, VaultError> {
@@ -208,6 +218,21 @@ pub fn fsck(
             report.add(Finding::Ledger(error.to_string()));
             return Ok(report);
         }
+    }
+    let folders = repository_folders(&**disk).map_err(VaultError::Disk)?;
+    for name in folders {
+        let known = name.parse::<RepositoryName>().ok();
+        if known.is_none_or(|name| !rules.repositories.contains_key(&name)) {
+            let what = format!("it knows nothing of repositories/{name}, which is there");
+            report.add(Finding::Ledger(what));
+        }
+    }
+    if rules.position < entries_known {
+        let what = format!(
+            "it has {} entries, and there were {entries_known} once",
+            rules.position
+        );
+        report.add(Finding::Ledger(what));
     }
     let check = Check {
         disk: &**disk,

@@ -31,7 +31,7 @@ pub use api::routes;
 pub use error::VaultError;
 pub use face::Face;
 pub use fsck::{Finding, FsckProgress, FsckReport, fsck};
-pub use index::{Admission, Chain, Index};
+pub use index::{Admission, Applied, Chain, Index};
 pub use limits::TokenLimits;
 pub use scrub::{ScrubOptions, ScrubState, ScrubStateError};
 pub use vault::{Caller, Credentials, Vault};

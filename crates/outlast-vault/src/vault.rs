@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::VaultError;
 use crate::disk::Disk;
+use crate::fsck::repository_folders;
 use crate::index::{Admission, Index};
 use crate::ledger::Ledger;
 use crate::limits::{Meters, TokenLimits};
@@ -218,6 +219,16 @@ impl Vault {
                 }
             },
         )?;
+        // The first entries come before the first object, whatever crashes.
+        let is_new = ledger.size() == 0;
+        if is_new
+            && !repository_folders(&*disk)
+                .map_err(VaultError::Disk)?
+                .is_empty()
+        {
+            let lost = "the ledger is gone, and objects are there".to_owned();
+            return Err(VaultError::Journal(lost));
+        }
         let failure = Self::noted_failure(&*disk)?;
         let guarded = GuardedClock::start(ledger.time(), clock.now());
         let mut usage = HashMap::new();

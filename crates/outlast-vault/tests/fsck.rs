@@ -214,6 +214,31 @@ fn tiles_and_bundles_are_mended_from_the_journal() {
 }
 
 #[test]
+fn a_ledger_that_is_gone_or_shorter_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = vault_at(folder.path());
+    let index = || Arc::new(Index::in_memory().unwrap());
+    let known = world.fsck(false).unwrap().entries;
+    let later = outlast_vault::fsck(
+        &world.disk,
+        &index(),
+        key(),
+        known + 1,
+        false,
+        &mut |_, _| (),
+    );
+    let later = later.unwrap();
+    assert!(!later.is_ledger_sound(), "{}", texts(&later));
+    // Everything that the vault ever stated is removed, and its objects stay.
+    fs::remove_dir_all(folder.path().join("ledger")).unwrap();
+    fs::remove_dir_all(folder.path().join("log")).unwrap();
+    let report = world.fsck(false).unwrap();
+    assert!(!report.is_ledger_sound(), "{}", texts(&report));
+    let opened = world.open_with(Index::in_memory().unwrap());
+    assert!(matches!(opened, Err(VaultError::Journal(_))));
+}
+
+#[test]
 fn files_that_the_log_does_not_know_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let world = vault_at(folder.path());

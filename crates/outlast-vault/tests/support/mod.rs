@@ -120,7 +120,7 @@ impl World {
     /// Checks the vault, which nobody has open.
     pub fn fsck(&self, reads_data: bool) -> Result<FsckReport, VaultError> {
         let index = Arc::new(Index::in_memory()?);
-        fsck(&self.disk, &index, key(), reads_data, &mut |_, _| ())
+        fsck(&self.disk, &index, key(), 0, reads_data, &mut |_, _| ())
     }
 
     /// Opens the vault with an empty index, which is made again from the journal.

@@ -324,8 +324,14 @@ impl Folder {
             }
             _ => {}
         }
+        // What the index that is there has seen must still be in the ledger.
+        let known = match fs::symlink_metadata(self.index()) {
+            Ok(_) => Index::open(&self.index()).and_then(|index| index.applied()),
+            Err(_) => Ok(outlast_vault::Applied::default()),
+        };
+        let known = known.map_or(0, |applied| applied.entries);
         let index = Arc::new(Index::open(&new)?);
-        let report = fsck(&disk, &index, self.key()?, reads_data, progress)?;
+        let report = fsck(&disk, &index, self.key()?, known, reads_data, progress)?;
         drop(index);
         if report.is_ledger_sound() {
             let path = self.index();
