@@ -12,6 +12,7 @@ pub mod http;
 mod accept;
 mod accept_many;
 mod api;
+mod commit;
 mod error;
 mod face;
 mod fsck;
