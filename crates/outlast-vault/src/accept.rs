@@ -7,7 +7,8 @@ use outlast_object::{HashingReader, Id, ObjectKind, ObjectName, ShapeError, chec
 
 use crate::VaultError;
 use crate::disk::Linked;
-use crate::vault::{Caller, Reservation, Vault};
+use crate::room::Reservation;
+use crate::vault::{Caller, Vault};
 
 /// Bodies are read in blocks of this size.
 const BLOCK_BYTES: usize = 128 * 1024;

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 
 use crate::VaultError;
 use crate::accept::{Accepted, check_size, folder_of, object_path};
-use crate::vault::{Caller, Reservation, Vault};
+use crate::room::Reservation;
+use crate::vault::{Caller, Vault};
 
 /// An object with its bytes.
 pub type Offered<'a> = (ObjectName, &'a [u8]);
@@ -155,13 +156,15 @@ impl Vault {
                 }
             }
             Err(error) => {
-                let reason = match error {
-                    VaultError::ReadOnly(reason) => reason,
-                    other => other.to_string(),
+                // The same for each of them.
+                let again = || match &error {
+                    VaultError::Full(why) => VaultError::Full(why),
+                    VaultError::ReadOnly(reason) => VaultError::ReadOnly(reason.clone()),
+                    other => VaultError::ReadOnly(other.to_string()),
                 };
                 for (at, ..) in placed {
                     if let Some(outcome) = outcomes.get_mut(at) {
-                        *outcome = Err(VaultError::ReadOnly(reason.clone()));
+                        *outcome = Err(again());
                     }
                 }
             }

@@ -26,8 +26,10 @@ impl Vault {
     /// writes for all who wait, so that many uploads share one sync.
     ///
     /// # Errors
-    /// [`VaultError::ReadOnly`] if the ledger failed, now or before.
+    /// [`VaultError::ReadOnly`] if the ledger failed, now or before; [`VaultError::Full`] if it would
+    /// soon fail for want of room.
     pub(crate) fn commit(&self, events: Vec<Event>) -> Result<Vec<u64>, VaultError> {
+        self.check_room_of_ledger()?;
         let mut queue = self.queue.lock();
         let ticket = queue.next;
         queue.next += 1;

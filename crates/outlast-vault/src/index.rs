@@ -17,6 +17,7 @@ use redb::{
 };
 
 use crate::VaultError;
+use crate::seal::LIST_RECORD_BYTES;
 pub use records::{Admission, Chain};
 use records::{kind_prefix, object_key, seal_key, sealed_key};
 
@@ -26,7 +27,7 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// hide objects. Reading larger ones would keep the vault from starting; an fsck does.
 const VERIFIED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Version of the tables; an index of another is made again.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 /// Entries after which changes are made durable.
 const DURABLE_EVERY: u64 = 8192;
 
@@ -222,7 +223,11 @@ impl Index {
                     }
                     if let Event::Seal(seal) = &entry.event {
                         chain.seals += 1;
-                        chain.exact_seals += u64::from(seal.list.is_some());
+                        if seal.list.is_some() {
+                            chain.exact_seals += 1;
+                            let bytes = seal.objects.saturating_mul(LIST_RECORD_BYTES);
+                            chain.list_bytes = chain.list_bytes.saturating_add(bytes);
+                        }
                     }
                     chains
                         .insert(repository.as_str(), chain.encode().as_slice())

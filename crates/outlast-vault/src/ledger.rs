@@ -555,8 +555,10 @@ impl Ledger {
             return Err(lost());
         }
         if acknowledged > 0 {
-            // It may be seen without being durable, if publishing it failed; from now on it is shown.
-            self.publish(&self.checkpoint)?;
+            // It may be seen without being durable, if publishing it failed; from now on it is shown. Its bytes
+            // were durable before they had a name. Nothing is written, so that a full disk does not
+            // keep the vault from being read.
+            self.disk.sync_directory(LOG).map_err(failed)?;
         }
         Ok(())
     }

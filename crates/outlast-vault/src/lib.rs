@@ -20,6 +20,7 @@ mod index;
 mod journal;
 mod ledger;
 mod limits;
+mod room;
 mod scrub;
 mod seal;
 mod survey;

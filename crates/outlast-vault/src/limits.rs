@@ -214,11 +214,19 @@ impl Vault {
         if counts.is_empty() || self.read_only_reason().is_some() {
             return Ok(());
         }
-        let counts = counts
-            .into_iter()
-            .map(|(word, count)| (word.to_owned(), count))
+        let of_entry = counts
+            .iter()
+            .map(|(word, count)| ((*word).to_owned(), *count))
             .collect();
-        self.commit(vec![Event::Refusals(Refusals { counts })])
-            .map(drop)
+        let refusals = Refusals { counts: of_entry };
+        let logged = self.commit(vec![Event::Refusals(refusals)]);
+        if logged.is_err() {
+            // They are told of as soon as the ledger takes something again.
+            let mut refused = self.meters.refused.lock();
+            for (word, count) in counts {
+                *refused.since_entry.entry(word).or_default() += count;
+            }
+        }
+        logged.map(drop)
     }
 }

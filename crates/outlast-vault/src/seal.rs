@@ -20,7 +20,7 @@ const REPEATED_SECONDS: u64 = 3600;
 /// Names that are looked up at a time: a list has millions.
 const LOOK_UP_NAMES: usize = 4096;
 /// Bytes of a record in a list.
-const LIST_RECORD_BYTES: u64 = 33;
+pub(crate) const LIST_RECORD_BYTES: u64 = 33;
 
 fn list_path(repository: &RepositoryName, root: &Id) -> String {
     format!("ledger/lists/{repository}/{root}")
@@ -76,7 +76,9 @@ impl Vault {
         }
         let root = Id::from_bytes(*list.root().as_bytes());
         // The list is durable before the seal that names it. A crash leaves a list without a seal.
-        self.keep_list(repository, &root, &list.encode())?;
+        let encoded = list.encode();
+        let reservation = self.reserve_list(caller, encoded.len() as u64)?;
+        self.keep_list(repository, &root, &encoded)?;
         let settings = self.settings(repository)?;
         let seconds = settings.hold_seconds.min(settings.hold_seconds_max);
         let seal = Seal {
@@ -90,7 +92,9 @@ impl Vault {
             token: Some(caller.token()),
             previous: NOTHING,
         };
-        self.commit_one(Event::Seal(seal))
+        let index = self.commit_one(Event::Seal(seal))?;
+        reservation.spend(encoded.len() as u64);
+        Ok(index)
     }
 
     fn check_there(

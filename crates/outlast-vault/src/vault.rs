@@ -19,10 +19,9 @@ use crate::fsck::repository_folders;
 use crate::index::{Admission, Index};
 use crate::ledger::Ledger;
 use crate::limits::{Meters, TokenLimits};
+use crate::room::Usage;
 use crate::world::{Clock, Entropy, GuardedClock};
 
-/// Share of the disk that uploads never fill: the ledger's.
-const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 /// Where it is noted why the vault takes nothing any more; empty once that was looked into.
 pub(crate) const FAILED: &str = "ledger/failed";
 /// Longest note of that, in bytes.
@@ -77,12 +76,6 @@ impl Caller {
 }
 
 #[derive(Default)]
-struct Usage {
-    bytes: u64,
-    reserved: u64,
-}
-
-#[derive(Default)]
 pub(crate) struct State {
     pub(crate) repositories: BTreeMap<RepositoryName, Settings>,
     pub(crate) tokens: HashMap<TokenId, (TokenAdded, bool)>,
@@ -132,7 +125,7 @@ pub struct Vault {
     pub(crate) guarded: GuardedClock,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) state: RwLock<State>,
-    usage: Mutex<HashMap<RepositoryName, Usage>>,
+    pub(crate) usage: Mutex<HashMap<RepositoryName, Usage>>,
     provisional: Mutex<HashMap<RepositoryName, (ObjectName, Vec<u8>)>>,
     /// Held while a config is taken, from the look whether there is one to its entry in the log.
     pub(crate) configuring: Mutex<()>,
@@ -142,42 +135,6 @@ pub struct Vault {
     pub(crate) damaged: Mutex<HashSet<(RepositoryName, ObjectName)>>,
     pub(crate) meters: Meters,
     pub(crate) sets_immutable: bool,
-}
-
-/// Room set aside for an upload; given back when it is dropped.
-pub(crate) struct Reservation<'a> {
-    vault: &'a Vault,
-    token: TokenId,
-    repository: RepositoryName,
-    bytes: u64,
-    kept: u64,
-}
-
-impl Reservation<'_> {
-    /// So many bytes are kept now.
-    pub(crate) fn spend(mut self, bytes: u64) {
-        self.kept = bytes;
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        // What is kept is what the log says: the same object, put twice at the same time or put back
-        // after its loss, is one. It only ever grows, so that a late look makes it no smaller.
-        let logged = match self.kept {
-            0 => None,
-            _ => self.vault.index.chain(&self.repository).ok(),
-        };
-        let mut usage = self.vault.usage.lock();
-        let usage = usage.entry(self.repository.clone()).or_default();
-        usage.reserved = usage.reserved.saturating_sub(self.bytes);
-        usage.bytes = match logged {
-            Some(chain) => usage.bytes.max(chain.bytes),
-            None => usage.bytes.saturating_add(self.kept),
-        };
-        self.vault
-            .uncount_put(self.token, self.bytes.saturating_sub(self.kept));
-    }
 }
 
 impl Vault {
@@ -222,8 +179,7 @@ impl Vault {
         let guarded = GuardedClock::start(ledger.time(), clock.now());
         let mut usage = HashMap::new();
         for repository in state.read().repositories.keys() {
-            let bytes = index.chain(repository)?.bytes;
-            usage.insert(repository.clone(), Usage { bytes, reserved: 0 });
+            usage.insert(repository.clone(), Usage::of(&index.chain(repository)?));
         }
         let vault = Self {
             disk,
@@ -245,7 +201,11 @@ impl Vault {
         };
         if vault.read_only_reason().is_none() {
             let software = concat!("outlast-vault ", env!("CARGO_PKG_VERSION")).to_owned();
-            vault.commit(vec![Event::Start(Start { software })])?;
+            match vault.commit(vec![Event::Start(Start { software })]) {
+                // A vault on a full disk has to be readable.
+                Ok(_) | Err(VaultError::Full(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(vault)
     }
@@ -415,40 +375,5 @@ impl Vault {
         self.provisional
             .lock()
             .insert(repository.clone(), (name, bytes));
-    }
-
-    /// Sets room aside, or says that there is none.
-    pub(crate) fn reserve(
-        &self,
-        caller: &Caller,
-        bytes: u64,
-    ) -> Result<Reservation<'_>, VaultError> {
-        let quota = self.settings(caller.repository())?.quota_bytes;
-        let free = self.disk.space().map_err(VaultError::Disk)?.free;
-        let mut usages = self.usage.lock();
-        let on_the_way: u64 = usages.values().map(|usage| usage.reserved).sum();
-        let needed = on_the_way
-            .saturating_add(bytes)
-            .saturating_add(RESERVE_BYTES);
-        if free < needed {
-            return Err(VaultError::Full("the vault's disk is full"));
-        }
-        let usage = usages.entry(caller.repository().clone()).or_default();
-        let after = usage
-            .bytes
-            .saturating_add(usage.reserved)
-            .saturating_add(bytes);
-        if after > quota {
-            return Err(VaultError::Full("the repository's quota is used up"));
-        }
-        self.count_put(caller, bytes)?;
-        usage.reserved += bytes;
-        Ok(Reservation {
-            vault: self,
-            token: caller.token(),
-            repository: caller.repository().clone(),
-            bytes,
-            kept: 0,
-        })
     }
 }

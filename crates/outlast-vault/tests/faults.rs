@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use outlast_custody::{ObjectList, Receipt, Scope};
+use outlast_custody::{Event, ObjectList, Receipt, Scope};
 use outlast_object::{ObjectKind, ObjectName, hash};
 use outlast_vault::disk::{Disk, Fault, FaultPlan, OperationKind, SimulatedDisk};
-use outlast_vault::{Accepted, Caller, Index, Vault, VaultError, object_path};
+use outlast_vault::{Accepted, Caller, Index, ScrubOptions, Vault, VaultError, object_path};
 
 use support::*;
 
@@ -26,6 +27,14 @@ const SEEDS: u64 = 4;
 struct Acknowledged {
     objects: BTreeMap<ObjectName, Vec<u8>>,
     receipts: Vec<String>,
+    /// Seals with the end of their extended holds.
+    holds: Vec<(u64, u64)>,
+    /// Tokens that are revoked, with their secrets.
+    revoked: Vec<(String, String)>,
+    /// When a scrub that found nothing began.
+    scrubbed: Option<u64>,
+    /// Whether refusals were logged.
+    refusals: bool,
 }
 
 fn steps() -> Vec<(ObjectKind, Vec<u8>)> {
@@ -70,7 +79,32 @@ fn work(
         Sending::OneByOne => put_one_by_one(&vault, &caller, backup, acknowledged)?,
         Sending::InABatch => put_in_a_batch(&vault, &caller, &backup, acknowledged)?,
     }
-    seal(&vault, &caller, acknowledged)
+    let index = seal(&vault, &caller, acknowledged)?;
+    operate(&vault, index, acknowledged)?;
+    vault.revoke_token(made.token)?;
+    let credentials = (made.token.to_string(), made.secret);
+    acknowledged.revoked.push(credentials);
+    vault.count_answer(403);
+    vault.close()?;
+    acknowledged.refusals = true;
+    Ok(())
+}
+
+/// What an operator does: a longer hold, and a scrub.
+fn operate(vault: &Vault, seal: u64, acknowledged: &mut Acknowledged) -> Result<(), VaultError> {
+    let until = vault.held_until(&repository(), seal)?.unwrap() + DAY;
+    vault.extend(&repository(), seal, until)?;
+    acknowledged.holds.push((seal, until));
+    let options = ScrubOptions {
+        threads: 1,
+        pace: &|_| (),
+        progress: &mut |_| (),
+        stop: &AtomicBool::new(false),
+    };
+    let state = vault.scrub(vault.scrub_start(), options)?.unwrap();
+    assert_eq!(state.damaged, []);
+    acknowledged.scrubbed = Some(state.started);
+    Ok(())
 }
 
 fn put_one_by_one(
@@ -118,13 +152,17 @@ fn put_in_a_batch(
     failed.map_or(Ok(()), Err)
 }
 
-fn seal(vault: &Vault, caller: &Caller, acknowledged: &mut Acknowledged) -> Result<(), VaultError> {
+fn seal(
+    vault: &Vault,
+    caller: &Caller,
+    acknowledged: &mut Acknowledged,
+) -> Result<u64, VaultError> {
     let snapshot = hash(&[8; 300]);
     let list = ObjectList::new(acknowledged.objects.keys().copied());
     let seal = vault.seal(caller, snapshot, &list)?;
     let receipt = vault.receipt(&repository(), seal)?;
     acknowledged.receipts.push(receipt.encode());
-    Ok(())
+    Ok(seal)
 }
 
 /// Opens the vault on a disk as it was found, and looks for everything.
@@ -150,6 +188,7 @@ fn look(disk: SimulatedDisk, acknowledged: &Acknowledged, what: &str) {
         assert!(seal == receipt.seal(), "{what}: another seal");
         vault.sealed_list(seal).unwrap();
     }
+    look_at_what_the_operator_did(&vault, acknowledged, what);
     let was_read_only = vault.read_only_reason().is_some();
     drop(vault);
     // Whatever happened, a check finds nothing wrong, and lets the vault take uploads again.
@@ -170,6 +209,32 @@ fn look(disk: SimulatedDisk, acknowledged: &Acknowledged, what: &str) {
     work(&world, Sending::OneByOne, &mut again)
         .unwrap_or_else(|error| panic!("{what}: does not go on: {error}"));
     assert_eq!(again.objects.len(), steps().len() - 1, "{what}");
+}
+
+fn look_at_what_the_operator_did(vault: &Vault, acknowledged: &Acknowledged, what: &str) {
+    for (seal, until) in &acknowledged.holds {
+        let held = vault.held_until(&repository(), *seal).unwrap();
+        assert_eq!(held, Some(*until), "{what}: another hold");
+    }
+    for (token, secret) in &acknowledged.revoked {
+        let entered = vault.authenticate(token, secret);
+        assert!(
+            matches!(entered, Err(VaultError::Unauthorised)),
+            "{what}: {entered:?}"
+        );
+    }
+    if acknowledged.scrubbed.is_some() {
+        assert_eq!(vault.scrubbed(), acknowledged.scrubbed, "{what}: no scrub");
+    }
+    if acknowledged.refusals {
+        let mut found = false;
+        let mut visit = |_, entry: outlast_custody::Entry| {
+            found |= matches!(entry.event, Event::Refusals(_));
+            true
+        };
+        vault.entries(0, &mut visit).unwrap();
+        assert!(found, "{what}: the refusals are gone");
+    }
 }
 
 fn faults() -> Vec<Fault> {
@@ -232,24 +297,6 @@ fn whatever_fails_what_was_acknowledged_stays_when_sent(sending: Sending) {
             }
         }
     }
-}
-
-#[test]
-fn a_full_disk_refuses_cleanly_and_the_ledger_still_works() {
-    let disk = Arc::new(SimulatedDisk::new(CAPACITY));
-    let world = World::on(Arc::clone(&disk) as Arc<dyn Disk>);
-    let (vault, append) = world.initialised();
-    put(&vault, &append, &pack(1, 500), ObjectKind::Pack).unwrap();
-    disk.set_capacity(100 << 20);
-    let full = put(&vault, &append, &pack(2, 500), ObjectKind::Pack);
-    assert!(matches!(full, Err(VaultError::Full(_))), "{full:?}");
-    let reader = caller(&vault, &[Scope::Restore]);
-    let view = vault.view(&reader).unwrap();
-    let there = name_of(ObjectKind::Pack, &pack(1, 500));
-    assert!(vault.read(&view, &there).is_ok());
-    vault.revoke_token(reader.token()).unwrap();
-    disk.set_capacity(CAPACITY);
-    put(&vault, &append, &pack(2, 500), ObjectKind::Pack).unwrap();
 }
 
 #[test]

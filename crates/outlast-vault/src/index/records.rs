@@ -31,6 +31,8 @@ pub struct Chain {
     pub seals: u64,
     /// Those of them that name their objects.
     pub exact_seals: u64,
+    /// Bytes of the lists in which they do.
+    pub list_bytes: u64,
 }
 
 impl Default for Chain {
@@ -41,6 +43,7 @@ impl Default for Chain {
             bytes: 0,
             seals: 0,
             exact_seals: 0,
+            list_bytes: 0,
         }
     }
 }
@@ -113,7 +116,14 @@ impl Admission {
 impl Chain {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.head.as_bytes().to_vec();
-        for number in [self.objects, self.bytes, self.seals, self.exact_seals] {
+        let numbers = [
+            self.objects,
+            self.bytes,
+            self.seals,
+            self.exact_seals,
+            self.list_bytes,
+        ];
+        for number in numbers {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes
@@ -131,6 +141,7 @@ impl Chain {
             bytes: number(1)?,
             seals: number(2)?,
             exact_seals: number(3)?,
+            list_bytes: number(4)?,
         })
     }
 }
