@@ -1,4 +1,4 @@
-//! Small packages that the tests of metadata and of the mount need.
+//! Small packages that the tests of metadata, of the mount and of faults need.
 
 use super::{find_on_path, is_root};
 use crate::process;
@@ -9,6 +9,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setfattr", "attr"),
     ("setfacl", "acl"),
     ("setcap", "libcap2-bin"),
+    ("strace", "strace"),
 ];
 
 /// Installs what is missing, where we may. Elsewhere it says what to install.
@@ -19,7 +20,7 @@ pub fn provide() -> Result<(), String> {
         .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
-        println!("fuse3, attr, acl and libcap2-bin are installed");
+        println!("fuse3, attr, acl, libcap2-bin and strace are installed");
         return Ok(());
     }
     let list = missing.join(" ");
