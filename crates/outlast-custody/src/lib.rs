@@ -7,14 +7,26 @@
 //! used as a verified one; a hold only ever grows.
 
 mod entry;
+mod evidence;
 mod list;
 mod names;
+mod policy;
 mod receipt;
+mod status;
 
 pub use entry::{
     Admit, ENTRY_BYTES_MAX, Entry, EntryError, Event, Hold, IdText, Refusals, RepositoryAdded,
     Revoke, Scope, Scrub, Seal, Settings, Start, TokenAdded,
 };
+pub use evidence::{EVIDENCE_BYTES_MAX, Evidence, EvidenceError, EvidenceKind};
 pub use list::{LIST_OBJECTS_MAX, ListError, ObjectList};
 pub use names::{NameError, RepositoryName, TokenId};
+pub use policy::{
+    CUSTODIANS_MAX, CredentialText, CustodianText, EvidenceText, GroupText, HostText, Need,
+    PARTIES_MIN, Policy, PolicyCustodian, PolicyError, PolicyText, PolicyWitness, Power,
+    ReadingText, RetentionText, WitnessText,
+};
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
+pub use status::{
+    Counts, Facts, NoFork, Proof, SafetyVerdict, SnapshotStatus, Standing, Wanted, Why, status,
+};

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use outlast_log::{OfflineProof, ProofError, VerifiedProof, VerifierKey};
+use outlast_log::{Hash, OfflineProof, ProofError, VerifiedProof, VerifierKey};
 
 use crate::entry::{ENTRY_BYTES_MAX, Entry, EntryError, Event, Seal};
 use crate::list::ObjectList;
@@ -46,6 +46,7 @@ pub struct Receipt {
 /// A receipt that holds. Only verification makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedReceipt {
+    custodian: VerifierKey,
     entry: Entry,
     seal: Seal,
     proof: VerifiedProof,
@@ -97,11 +98,26 @@ impl Receipt {
             return Err(ReceiptError::NoSeal);
         };
         let seal = seal.clone();
-        Ok(VerifiedReceipt { entry, seal, proof })
+        Ok(VerifiedReceipt {
+            custodian: custodian.clone(),
+            entry,
+            seal,
+            proof,
+        })
     }
 }
 
 impl VerifiedReceipt {
+    /// The identity that signed it.
+    pub fn custodian(&self) -> &VerifierKey {
+        &self.custodian
+    }
+
+    /// The leaf hash of the seal's entry.
+    pub fn leaf(&self) -> Hash {
+        self.entry.leaf()
+    }
+
     /// The seal.
     pub fn seal(&self) -> &Seal {
         &self.seal
