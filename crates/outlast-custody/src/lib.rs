@@ -13,6 +13,7 @@ mod names;
 mod policy;
 mod receipt;
 mod status;
+mod survivability;
 
 pub use entry::{
     Admit, ENTRY_BYTES_MAX, Entry, EntryError, Event, Hold, IdText, Refusals, RepositoryAdded,
@@ -29,4 +30,8 @@ pub use policy::{
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
 pub use status::{
     Counts, Facts, NoFork, Proof, SafetyVerdict, SnapshotStatus, Standing, Wanted, Why, status,
+};
+pub use survivability::{
+    Attack, Credential, CustodianKind, Finding, Known, Loss, Outcome, Remains, SnapshotCopy,
+    Subject, Survey, Table, survivability,
 };
