@@ -23,7 +23,7 @@ const REPEATS_DEFAULT: usize = 1;
 /// The task.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     if arguments.first().is_some_and(|first| first == "vault") {
-        return run_vault();
+        return run_vault(arguments.get(1));
     }
     let mut scale = Scale::Full;
     let mut repeats = REPEATS_DEFAULT;
@@ -51,8 +51,9 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Measures a vault: builds it and what loads it, and runs that in the target folder.
-fn run_vault() -> Result<(), String> {
+/// Measures a vault: builds it and what loads it, and runs that in the target folder. The length of the
+/// long log can be given.
+fn run_vault(entries: Option<&String>) -> Result<(), String> {
     let build = |what: &[&str]| {
         let mut command = process::cargo(&["build", "--release", "--package", "outlast-vault"]);
         command.args(what);
@@ -62,7 +63,7 @@ fn run_vault() -> Result<(), String> {
     build(&["--example", "load"])?;
     let root = workspace::root();
     let mut load = Command::new(root.join("target/release/examples/load"));
-    load.arg(root.join("target/bench/vault"));
+    load.arg(root.join("target/bench/vault")).args(entries);
     load.env(
         "OUTLAST_TEST_REST_SERVER",
         workspace::tools_folder().join("rest-server"),

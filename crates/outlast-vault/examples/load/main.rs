@@ -10,6 +10,8 @@
     reason = "a measurement that cannot be made has failed"
 )]
 
+mod long_log;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -32,6 +34,8 @@ const PACKS: usize = 16;
 const CONNECTIONS: usize = 5;
 /// Rounds, of which the best of each counts.
 const ROUNDS: usize = 3;
+/// Entries of the long log, unless somebody says otherwise.
+const LONG_LOG: u64 = 10_000_000;
 
 struct Running(Child);
 
@@ -389,17 +393,27 @@ fn measure_scrub(vault: &Served) {
 }
 
 fn main() {
-    let mut arguments = std::env::args_os().skip(1);
-    let folder = PathBuf::from(arguments.next().expect("the folder to measure in"));
+    let mut arguments = std::env::args().skip(1);
+    let first = arguments.next().expect("the folder to measure in");
+    if first == "lengthen" {
+        let [folder, invite, entries] = [(); 3].map(|()| arguments.next().unwrap());
+        let entries = entries.parse().unwrap();
+        long_log::lengthen(Path::new(&folder), &invite.parse().unwrap(), entries);
+    }
+    let entries = arguments
+        .next()
+        .map_or(LONG_LOG, |text| text.parse().unwrap());
+    let folder = PathBuf::from(first);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
-    let vault = Served::new(&folder.join("vault"));
+    let mut vault = Served::new(&folder.join("vault"));
     println!("idle: {} MiB", vault.resident_mib());
     enrol(&vault.store());
     measure_packs(&folder, &vault);
     measure_small(&vault);
     measure_clients(&vault);
     measure_scrub(&vault);
+    long_log::measure(&mut vault, entries);
     drop(vault);
     fs::remove_dir_all(&folder).unwrap();
 }
