@@ -5,7 +5,8 @@
 //! a `Store` or a `LockStore` cannot delete a backup.
 //!
 //! [`open`] makes a store from a [`Location`]. Adapters: [`MemoryStore`], [`LocalStore`],
-//! [`RestStore`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`]. Every one of them passes
+//! [`RestStore`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`], and
+//! [`Several`], which makes one store of many. Every one of them passes
 //! [`conformance`]; [`faults`] has stores that fail on purpose, and [`testing`] a REST server in
 //! this process, for the tests of other crates.
 //!
@@ -27,6 +28,7 @@ mod limit;
 mod location;
 mod restricted;
 mod retry;
+mod several;
 
 pub mod conformance;
 pub mod faults;
@@ -50,3 +52,4 @@ pub use rest::{
 };
 pub use restricted::{Refused, Restricted};
 pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};
+pub use several::{Connect, Place, Report, Several, SeveralOptions, Spool, Standing};
