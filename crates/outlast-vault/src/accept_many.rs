@@ -188,7 +188,7 @@ fn check_kind(name: &ObjectName) -> Result<(), VaultError> {
 
 /// What `work` gives for each number below `count`, in order. Numbers are handed out one by one, so
 /// that a slow one holds up nobody but its own thread.
-fn in_parallel<T: Send>(
+pub(crate) fn in_parallel<T: Send>(
     threads: NonZeroUsize,
     count: usize,
     work: &(dyn Fn(usize) -> T + Sync),

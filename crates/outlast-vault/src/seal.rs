@@ -1,6 +1,7 @@
 //! Seals and holds: what is kept until when, and the receipts that prove it.
 
 use std::io::Read;
+use std::num::NonZeroUsize;
 
 use outlast_custody::{
     Entry, Event, Hold, IdText, LIST_OBJECTS_MAX, ObjectList, Receipt, RepositoryName, Scope, Seal,
@@ -10,6 +11,7 @@ use outlast_object::{Id, ObjectKind, ObjectName};
 
 use crate::VaultError;
 use crate::accept::object_path;
+use crate::accept_many::in_parallel;
 use crate::disk::{Disk, Linked};
 use crate::index::Admission;
 use crate::vault::{Caller, Vault};
@@ -19,6 +21,8 @@ const NOTHING: IdText = IdText(Id::from_bytes([0; Id::LEN]));
 const REPEATED_SECONDS: u64 = 3600;
 /// Names that are looked up at a time: a list has millions.
 const LOOK_UP_NAMES: usize = 4096;
+/// Threads that look up names of a large list. A list of one portion takes none but the caller's.
+const LOOK_UP_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 /// Bytes of a record in a list.
 pub(crate) const LIST_RECORD_BYTES: u64 = 33;
 
@@ -65,15 +69,7 @@ impl Vault {
         if !list.covers(&name) || !list.covers(&ObjectName::CONFIG) {
             return Err(VaultError::SealIncomplete(name));
         }
-        let (mut bytes, mut verified) = (0_u64, self.time());
-        for names in list.objects().chunks(LOOK_UP_NAMES) {
-            let found = self.index.objects(repository, names)?;
-            for (name, admission) in names.iter().zip(found) {
-                let admission = self.check_there(repository, name, admission)?;
-                bytes = bytes.saturating_add(admission.size);
-                verified = verified.min(self.verified_at(&admission));
-            }
-        }
+        let (bytes, verified) = self.check_all_there(repository, list.objects())?;
         let root = Id::from_bytes(*list.root().as_bytes());
         // The list is durable before the seal that names it. A crash leaves a list without a seal.
         let encoded = list.encode();
@@ -95,6 +91,33 @@ impl Vault {
         let index = self.commit_one(Event::Seal(seal))?;
         reservation.spend(encoded.len() as u64);
         Ok(index)
+    }
+
+    /// Looks for every object; gives their bytes, and when the one that was verified longest ago was.
+    fn check_all_there(
+        &self,
+        repository: &RepositoryName,
+        names: &[ObjectName],
+    ) -> Result<(u64, u64), VaultError> {
+        let portions: Vec<&[ObjectName]> = names.chunks(LOOK_UP_NAMES).collect();
+        let look = |at: usize| -> Result<(u64, u64), VaultError> {
+            let names = portions.get(at).copied().unwrap_or_default();
+            let (mut bytes, mut verified) = (0_u64, self.time());
+            let found = self.index.objects(repository, names)?;
+            for (name, admission) in names.iter().zip(found) {
+                let admission = self.check_there(repository, name, admission)?;
+                bytes = bytes.saturating_add(admission.size);
+                verified = verified.min(self.verified_at(&admission));
+            }
+            Ok((bytes, verified))
+        };
+        let (mut bytes, mut verified) = (0_u64, self.time());
+        for outcome in in_parallel(LOOK_UP_THREADS, portions.len(), &look) {
+            let (more, earliest) = outcome?;
+            bytes = bytes.saturating_add(more);
+            verified = verified.min(earliest);
+        }
+        Ok((bytes, verified))
     }
 
     fn check_there(
