@@ -12,6 +12,7 @@ mod list;
 mod names;
 mod policy;
 mod receipt;
+mod renewal;
 mod status;
 mod survivability;
 
@@ -28,6 +29,7 @@ pub use policy::{
     ReadingText, RetentionText, WitnessText,
 };
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
+pub use renewal::Renewal;
 pub use status::{
     Counts, Facts, NoFork, Proof, SafetyVerdict, SnapshotStatus, Standing, Wanted, Why, status,
 };
