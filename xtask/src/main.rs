@@ -26,10 +26,18 @@ usage: cargo xtask <task>
   fuzz [SECONDS]    feed generated input to every decoder (default 20 seconds in all)
   fuzz --coverage [SECONDS]
                     the same with libFuzzer and coverage feedback; needs a C++ compiler
+  sim [OPTIONS]     10,000 attackers against what survivability predicts; --help says more
   docs              check the documents against the program
   bench [--small]   outlast beside restic, rustic and cp, on generated data
   bench vault       a vault beside rest-server and the disk
 ";
+
+/// Runs the simulation, built with optimisations: ten thousand worlds are a lot.
+fn sim(options: &[String]) -> Result<(), String> {
+    let mut arguments = vec!["run", "--release", "--package", "outlast-sim", "--"];
+    arguments.extend(options.iter().map(String::as_str));
+    process::show(process::cargo(&arguments))
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,6 +47,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("tools") => tools::run(),
         Some("fuzz") => fuzz::run(rest),
+        Some("sim") => sim(rest),
         Some("docs") => docs::run(),
         Some("bench") => bench::run(rest),
         _ => {

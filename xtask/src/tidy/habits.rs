@@ -11,6 +11,7 @@ const LINES_MAX: usize = 600;
 const CRATES_PRINTING: &[&str] = &[
     "crates/outlast-cli/",
     "crates/outlast-vault/src/bin/",
+    "crates/outlast-sim/src/main.rs",
     "xtask/",
     "fuzz/",
 ];

@@ -91,6 +91,16 @@ pub const LAYERS: &[Layer] = &[
             "outlast-ops",
         ],
     },
+    // For development only: it attacks what the others keep.
+    Layer {
+        crate_name: "outlast-sim",
+        may_use: &[
+            "outlast-object",
+            "outlast-log",
+            "outlast-custody",
+            "outlast-vault",
+        ],
+    },
     Layer {
         crate_name: "xtask",
         may_use: &[],
