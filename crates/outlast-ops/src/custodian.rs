@@ -332,6 +332,19 @@ pub fn find_place(
         };
     };
     let custodian = Custodians::of(&Places::of_user()?).find(name)?;
+    place_of_custodian(custodian, as_of, connect)
+}
+
+/// The place of a custodian's repository, whether this user has the custodian in a file or not, and
+/// what is known of it in `connect`. With `as_of` the repository as it was then.
+///
+/// # Errors
+/// [`CustodianError`].
+pub fn place_of_custodian(
+    custodian: Custodian,
+    as_of: Option<&str>,
+    connect: &mut ConnectOptions,
+) -> Result<Place, CustodianError> {
     let view = match as_of {
         None => String::new(),
         Some(moment) if is_moment(moment) => format!("as-of/{moment}/"),
@@ -343,7 +356,7 @@ pub fn find_place(
         ..custodian.invite.clone()
     };
     let location = outlast_wire::locations(&one, &view)?.into_iter().next();
-    let location = location.ok_or_else(|| CustodianError::Unknown(name.to_owned()))?;
+    let location = location.ok_or_else(|| CustodianError::Unknown(custodian.name.clone()))?;
     connect.tls.pin = custodian.invite.pin;
     connect.capabilities = Capabilities {
         adds: custodian.capabilities().adds && as_of.is_none(),

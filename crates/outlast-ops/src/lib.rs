@@ -9,6 +9,7 @@
 mod backup;
 mod config;
 mod custodian;
+mod export;
 mod mount;
 mod protect;
 mod receipts;
@@ -20,8 +21,9 @@ pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, t
 pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
 pub use custodian::{
     AddedCustodian, Custodian, CustodianError, Custodians, Meeting, Place, admission_facts,
-    find_place, is_custodian_location, meet, parse_horizon,
+    find_place, is_custodian_location, meet, parse_horizon, place_of_custodian,
 };
+pub use export::{ExportError, ExportFailure, ExportObserver, ExportOutcome, export};
 pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
     Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,

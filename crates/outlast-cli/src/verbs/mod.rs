@@ -8,6 +8,7 @@ mod copy;
 mod custodian;
 mod diff;
 mod dump;
+mod export;
 mod find;
 mod forget;
 mod generate;
@@ -64,6 +65,8 @@ pub enum Verb {
     Restore(Box<restore::Arguments>),
     /// Print a file, or a folder as an archive
     Dump(dump::Arguments),
+    /// Write a plain restic repository folder out of any location, without a password
+    Export(export::Arguments),
     /// Check whether everything is there and intact
     Check(check::Arguments),
     /// Show all snapshots as a read-only directory
@@ -165,6 +168,7 @@ fn run_verb(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Init(arguments) => init::run(&context, &arguments),
         Verb::Backup(arguments) => backup::run(&context, *arguments),
         Verb::Snapshots(arguments) => snapshots::run(&context, &arguments),
+        Verb::Export(arguments) => export::run(&context, &arguments),
         Verb::Check(arguments) => check::run(&context, &arguments),
         Verb::Mount(arguments) => mount::run(&context, &arguments),
         Verb::Forget(arguments) => forget::run(&context, &arguments),
