@@ -203,7 +203,7 @@ impl Context {
         };
         let (place, connect) = self.place(location)?;
         Ok(SessionOptions {
-            location: place.location,
+            location: Some(place.location),
             connect,
             password,
             key_hint: global.key_hint.clone(),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use outlast_ops::{ConfigurationError, CustodianError, ProtectError};
+use outlast_ops::{ConfigurationError, CustodianError, NotKept, ProtectError};
 use outlast_repo::{Cancel, RepoError};
 use outlast_store::StoreError;
 use outlast_wire::WireError;
@@ -111,6 +111,14 @@ impl Failure {
             .hint
             .unwrap_or_else(|| "nothing of it counts as held; run the command again".to_owned());
         Failure::with_code(NO_RECEIPT, message).hint(hint)
+    }
+
+    /// The only custodian does not vouch for what was stored.
+    pub fn not_kept(custodian: &str, reason: &NotKept) -> Self {
+        let message =
+            format!("the snapshot is stored, but {custodian} gave no valid receipt: {reason}");
+        Failure::with_code(NO_RECEIPT, message)
+            .hint("nothing of it counts as held; run the command again")
     }
 
     /// Adds what to do about it.

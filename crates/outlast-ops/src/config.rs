@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use outlast_custody::PolicyText;
 use serde::{Deserialize, Serialize};
 
 /// Larger files are no configuration.
@@ -25,6 +26,37 @@ pub struct Configuration {
     /// Patterns that are left out.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Names of the custodians that take backups; all that can, if there is no list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custodians: Option<Vec<String>>,
+    /// Most bytes that are kept on this machine for custodians that were away.
+    #[serde(default = "spool_bytes_max")]
+    pub spool_bytes_max: u64,
+    /// When a backup is safe; two parties must vouch for it, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custody: Option<PolicyText>,
+}
+
+/// Bytes of the spool unless set otherwise.
+const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
+fn spool_bytes_max() -> u64 {
+    SPOOL_BYTES_MAX
+}
+
+impl Configuration {
+    /// A configuration that names the repository and its password, and nothing else.
+    pub fn new(repository: String, password_file: PathBuf) -> Self {
+        Self {
+            repository,
+            password_file,
+            paths: Vec::new(),
+            exclude: Vec::new(),
+            custodians: None,
+            spool_bytes_max: SPOOL_BYTES_MAX,
+            custody: None,
+        }
+    }
 }
 
 /// The configuration cannot be used.
@@ -72,6 +104,10 @@ pub struct Places {
     pub custodians: PathBuf,
     /// The folder of receipts.
     pub receipts: PathBuf,
+    /// The folder in which the snapshots of each data set are remembered.
+    pub data_sets: PathBuf,
+    /// The folder of objects that custodians did not take in time.
+    pub spool: PathBuf,
 }
 
 impl Places {
@@ -95,6 +131,8 @@ impl Places {
             repository: data.join("outlast/repository"),
             custodians: config.join("outlast/custodians"),
             receipts: data.join("outlast/receipts"),
+            data_sets: data.join("outlast/data-sets"),
+            spool: data.join("outlast/spool"),
         })
     }
 }

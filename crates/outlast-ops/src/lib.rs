@@ -9,28 +9,41 @@
 mod backup;
 mod config;
 mod custodian;
+mod data_sets;
+mod evidence;
 mod export;
+mod keepers;
 mod mount;
 mod protect;
 mod receipts;
+mod safety;
 mod select;
 mod session;
 mod status;
+mod sync;
 
 pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, target_paths};
 pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
 pub use custodian::{
-    AddedCustodian, Custodian, CustodianError, Custodians, Meeting, Place, admission_facts,
-    find_place, is_custodian_location, meet, parse_horizon, place_of_custodian,
+    AddedCustodian, Custodian, CustodianError, CustodianKind, Custodians, FolderCustodian, Meeting,
+    Place, admission_facts, find_place, is_custodian_location, meet, parse_horizon,
+    place_of_custodian,
 };
+pub use data_sets::{DataSet, DataSets, RememberedSnapshot, Shown};
+pub use evidence::{EvidenceFailure, Showing, read_back};
 pub use export::{ExportError, ExportFailure, ExportObserver, ExportOutcome, export};
+pub use keepers::{Kept, NotKept, OWN, Proven, keepers, open_custodian, prove_all, prove_one};
 pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
-    Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
+    Judgement, Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
 };
 pub use receipts::{Held, KeptReceipt, held_by, kept_receipts, seal_backup, verify_receipt};
+pub use safety::{CustodianRow, Safety, SetStatus};
 pub use select::{ChosenSnapshot, choose_snapshot, choose_snapshots};
 pub use session::{
     CacheChoice, Session, SessionOptions, default_cache_folder, init_session, stored_snapshots,
 };
 pub use status::{Status, Verdict, moment, read_status, restore_command, shell_quote};
+pub use sync::{
+    SyncExtras, SyncPlace, SyncRun, Synced, clear_spool, complete, sync_all, sync_places,
+};

@@ -6,23 +6,27 @@
 //! without a configuration is opened with the password file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use outlast_custody::Scope;
+use outlast_custody::SafetyVerdict;
 use outlast_format::{Compression, ScryptCost};
 use outlast_repo::{
     BackupObserver, Cancel, ChangeDetection, Environment, GroupBy, InitOptions, RepoError,
     ScanTotals,
 };
 use outlast_source::{Excludes, SourceError};
-use outlast_store::{ConnectOptions, Location};
+use outlast_store::{ConnectOptions, Deletes, Location, Several};
 use zeroize::Zeroizing;
 
 use crate::backup::{BackupRequest, BackupRun, Target, run_backup};
 use crate::config::{Configuration, ConfigurationError, Places, read_secret, write_durably};
-use crate::custodian::{Custodian, CustodianError, Custodians, find_place};
-use crate::receipts::{Held, seal_backup};
-use crate::session::{CacheChoice, Session, SessionOptions, init_session, is_within};
+use crate::custodian::{Custodian, CustodianError, find_place, is_custodian_location};
+use crate::data_sets::DataSets;
+use crate::keepers::{Kept, keepers, open_all, prove_all};
+use crate::receipts::made;
+use crate::safety::Safety;
+use crate::session::{CacheChoice, Session, SessionOptions, init_session_on, is_within};
 
 /// `protect` cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +43,6 @@ pub enum ProtectError {
     /// Nothing was named and nothing is remembered.
     #[error("nothing is protected yet: name the files and folders to protect")]
     NothingToProtect,
-    /// Several custodians could keep the repository.
-    #[error(
-        "there are several custodians; say which one keeps the repository: put repository = \"vault:NAME\" and password_file into {}",
-        .0.display()
-    )]
-    SeveralCustodians(PathBuf),
     /// A path that is not there.
     #[error("{} does not exist", .0.display())]
     NoSuchPath(PathBuf),
@@ -85,9 +83,19 @@ pub struct Prepared {
     pub places: Places,
     /// Whether the repository was made just now.
     pub is_new: bool,
-    /// Who keeps the repository, if a custodian does.
-    pub custodian: Option<Custodian>,
+    /// Those who keep it.
+    pub keepers: Vec<Custodian>,
+    several: Option<Arc<Several>>,
     connect: ConnectOptions,
+}
+
+/// What the custody policy says of a backup.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: SafetyVerdict,
+    /// The same in words.
+    pub sentence: String,
 }
 
 /// What `protect` did.
@@ -97,9 +105,10 @@ pub struct Protected {
     pub run: BackupRun,
     /// Folders that were left out because they hold the repository itself or its cache.
     pub own_folders: Vec<PathBuf>,
-    /// What the custodian gave a receipt for, or why there is none. None where no custodian keeps
-    /// the repository.
-    pub held: Option<Result<Held, CustodianError>>,
+    /// What became of it at each custodian.
+    pub kept: Vec<Kept>,
+    /// The verdict, where custodians keep the repository and a snapshot was made or confirmed.
+    pub safety: Option<Judgement>,
 }
 
 /// Opens what an earlier use made, or makes it.
@@ -115,12 +124,9 @@ pub fn prepare_protect(
         Some(_) => String::new(),
         None => usual_repository(&places)?,
     };
-    let mut configuration = known.clone().unwrap_or_else(|| Configuration {
-        repository,
-        password_file: places.password_file.clone(),
-        paths: Vec::new(),
-        exclude: Vec::new(),
-    });
+    let mut configuration = known
+        .clone()
+        .unwrap_or_else(|| Configuration::new(repository, places.password_file.clone()));
     for path in &request.paths {
         let path = std::path::absolute(path).map(|path| outlast_source::clean(&path));
         let path = path.map_err(|source| ConfigurationError::Io {
@@ -143,10 +149,11 @@ pub fn prepare_protect(
     if configuration.paths.is_empty() {
         return Err(ProtectError::NothingToProtect);
     }
-    let mut connect = ConnectOptions::default();
-    let place = find_place(&configuration.repository, None, &mut connect)?;
+    let keepers = keepers(&places, Some(&configuration))?;
+    let connect = ConnectOptions::default();
+    let (location, store) = open_store(&places, &configuration, &keepers, &connect)?;
     let mut options = SessionOptions {
-        location: place.location,
+        location,
         connect: connect.clone(),
         password: Zeroizing::new(Vec::new()),
         key_hint: None,
@@ -161,11 +168,12 @@ pub fn prepare_protect(
     options.password = match password {
         Some(password) => password,
         None => {
-            refuse_if_repository_exists(&options, &configuration)?;
+            refuse_if_repository_exists(&*store.deletes, &configuration)?;
             make_password(&configuration.password_file)?
         }
     };
-    let opened = Session::open(&options, environment.clone(), cancel);
+    let deletes = Arc::clone(&store.deletes);
+    let opened = Session::open_on(deletes, &options, environment.clone(), cancel);
     let (session, is_new) = match opened {
         Ok(session) => (session, false),
         Err(RepoError::NoRepository { location }) if known.is_some() && had_password => {
@@ -174,7 +182,9 @@ pub fn prepare_protect(
         }
         Err(RepoError::NoRepository { .. }) => {
             let init = InitOptions::new(ScryptCost::RANDOM_PASSWORD);
-            (init_session(&options, &init, environment, cancel)?, true)
+            let deletes = Arc::clone(&store.deletes);
+            let made = init_session_on(deletes, &options, &init, environment, cancel)?;
+            (made, true)
         }
         Err(error) => return Err(error.into()),
     };
@@ -186,32 +196,54 @@ pub fn prepare_protect(
         configuration,
         places,
         is_new,
-        custodian: place.custodian,
+        keepers,
+        several: store.several,
         connect,
     })
 }
 
-/// Where a new repository is made: at the custodian that can take one, if there is exactly one, else
-/// in the user's own folder.
-fn usual_repository(places: &Places) -> Result<String, ProtectError> {
-    let custodians = Custodians::of(places).list()?;
-    let mut able = custodians
-        .iter()
-        .filter(|custodian| custodian.invite.scopes.contains(&Scope::Append));
-    match (able.next(), able.next()) {
-        (Some(only), None) => Ok(format!("vault:{}", only.name)),
-        (None, _) => Ok(places.repository.to_string_lossy().into_owned()),
-        (Some(_), Some(_)) => Err(ProtectError::SeveralCustodians(places.config_file.clone())),
+/// The store that is written to.
+struct Opened {
+    deletes: Arc<dyn Deletes>,
+    several: Option<Arc<Several>>,
+}
+
+/// Opens the repository at every place where it is kept.
+fn open_store(
+    places: &Places,
+    configuration: &Configuration,
+    keepers: &[Custodian],
+    connect: &ConnectOptions,
+) -> Result<(Option<Location>, Opened), ProtectError> {
+    let mut connect = connect.clone();
+    let own = match is_custodian_location(&configuration.repository) {
+        true => None,
+        false => Some(find_place(&configuration.repository, None, &mut connect)?.location),
+    };
+    if let (Some(own), []) = (&own, keepers) {
+        let deletes = outlast_store::open(own, &connect).map_err(RepoError::from)?;
+        let several = None;
+        return Ok((Some(own.clone()), Opened { deletes, several }));
     }
+    let several = open_all(places, configuration, own, keepers, &connect);
+    let several = several.map_err(RepoError::from)?;
+    let deletes: Arc<dyn Deletes> = several.clone();
+    let several = Some(several);
+    Ok((None, Opened { deletes, several }))
+}
+
+/// Where a new repository is made: at the custodians, if there are any, else in the user's own folder.
+fn usual_repository(places: &Places) -> Result<String, ProtectError> {
+    Ok(match keepers(places, None)?.first() {
+        Some(first) => first.location(),
+        None => places.repository.to_string_lossy().into_owned(),
+    })
 }
 
 fn refuse_if_repository_exists(
-    options: &SessionOptions,
+    store: &dyn Deletes,
     configuration: &Configuration,
 ) -> Result<(), ProtectError> {
-    use outlast_store::Store as _;
-    let store =
-        outlast_store::open(&options.location, &options.connect).map_err(RepoError::from)?;
     if store
         .exists(&outlast_object::ObjectName::CONFIG)
         .map_err(RepoError::from)?
@@ -291,12 +323,47 @@ pub fn run_protect(
         warn: None,
     };
     let run = run_backup(&prepared.session, backup, observer, totals)?;
-    let held = prepared.custodian.as_ref().and_then(|custodian| {
-        seal_backup(&prepared.places, custodian, &prepared.connect, &run).transpose()
-    });
+    let (kept, safety) = ask_keepers(prepared, &run)?;
     Ok(Protected {
         run,
         own_folders,
-        held,
+        kept,
+        safety,
     })
+}
+
+/// What each custodian shows for the backup, and what follows from it.
+fn ask_keepers(
+    prepared: &Prepared,
+    run: &BackupRun,
+) -> Result<(Vec<Kept>, Option<Judgement>), ProtectError> {
+    let reports = prepared.several.as_ref().map(|several| several.finish());
+    let Some((snapshot, list)) = made(run).filter(|_| !prepared.keepers.is_empty()) else {
+        return Ok((Vec::new(), None));
+    };
+    let places = &prepared.places;
+    let clock = prepared.session.repository().environment().clock.now();
+    let now = u64::try_from(clock.seconds()).unwrap_or(0);
+    let environment = prepared.session.repository().environment();
+    let sets = DataSets::of(places);
+    sets.remember(&environment.hostname, &run.paths, (snapshot, now), &list)?;
+    let reports = reports.unwrap_or_default();
+    let kept = prove_all(
+        places,
+        &prepared.keepers,
+        &prepared.connect,
+        &reports,
+        (snapshot, &list),
+    );
+    let mut safety = Safety::of(places, Some(&prepared.configuration))?;
+    let all = sets.all()?;
+    let mut remembered = all.iter().flat_map(|set| &set.snapshots);
+    let remembered = remembered.find(|one| one.snapshot.0 == snapshot);
+    let judged = remembered.and_then(|remembered| safety.verdict(remembered, now));
+    let verdict = judged.map(|judged| {
+        let sentence = safety.sentence(&judged.verdict);
+        let verdict = judged.verdict;
+        Judgement { verdict, sentence }
+    });
+    Ok((kept, verdict))
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use outlast_custody::{ObjectList, Receipt, VerifiedReceipt};
-use outlast_log::{Checkpoint, VerifiedCheckpoint, VerifierKey};
+use outlast_log::{VerifiedCheckpoint, VerifierKey};
 use outlast_object::Id;
 use outlast_store::ConnectOptions;
 use outlast_wire::{Sealed, WireError};
@@ -21,6 +21,8 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 const EXTENSION: &str = "receipt";
 /// The newest checkpoint of a custodian that was seen.
 const CHECKPOINT: &str = "checkpoint";
+/// How files begin that prove that a custodian dropped or rewrote something.
+pub(crate) const FORKED: &str = "forked-";
 
 /// What a custodian vouches for, as its verified receipt says.
 #[derive(Debug, Clone)]
@@ -62,8 +64,8 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// The snapshot that a backup made or confirmed, and the objects it needs.
-fn made(run: &BackupRun) -> Option<(Id, ObjectList)> {
+/// The snapshot that a backup made or confirmed, and the objects it needs. None after a dry run.
+pub fn made(run: &BackupRun) -> Option<(Id, ObjectList)> {
     let id = match &run.outcome.snapshot {
         Some((id, _)) => *id,
         None => run.parent.as_ref()?.id,
@@ -91,12 +93,26 @@ pub fn seal_backup(
     let Some((snapshot, list)) = made(run) else {
         return Ok(None);
     };
+    seal_list(places, custodian, connect, snapshot, &list).map(Some)
+}
+
+/// As [`seal_backup`], for a snapshot of which it is known what it needs.
+///
+/// # Errors
+/// [`CustodianError`]: then nothing is to be counted as held.
+pub fn seal_list(
+    places: &Places,
+    custodian: &Custodian,
+    connect: &ConnectOptions,
+    snapshot: Id,
+    list: &ObjectList,
+) -> Result<Held, CustodianError> {
     let client = custodian.client(connect)?;
-    let sealed = client.seal(snapshot, &list)?;
+    let sealed = client.seal(snapshot, list)?;
     let folder = memory_folder(places, &custodian.name);
-    let remembered = remembered(&folder, client.identity())?;
+    let remembered = remembered_checkpoint(places, &custodian.name, client.identity())?;
     let mut seen = vec![sealed.verified.proof().checkpoint().checkpoint()];
-    seen.extend(&remembered);
+    seen.extend(remembered.as_ref().map(VerifiedCheckpoint::checkpoint));
     let newest = client.checkpoint(&seen).inspect_err(|error| {
         if let WireError::LogForked {
             evidence, new_size, ..
@@ -104,19 +120,23 @@ pub fn seal_backup(
         {
             // Both are signed by the custodian: together they prove what it did. The error is told in
             // any case.
-            let path = folder.join(format!("forked-{new_size}.checkpoint"));
+            let path = folder.join(format!("{FORKED}{new_size}.checkpoint"));
             let _ = write_durably(&path, evidence, 0o600);
         }
     })?;
     let held = keep(&folder, custodian, sealed)?;
     let path = folder.join(CHECKPOINT);
     write_durably(&path, &newest.note().encode(), 0o600).map_err(|error| failed(&path, error))?;
-    Ok(Some(held))
+    Ok(held)
 }
 
 /// The checkpoint that was seen last, if any.
-fn remembered(folder: &Path, identity: &VerifierKey) -> Result<Option<Checkpoint>, CustodianError> {
-    let path = folder.join(CHECKPOINT);
+pub(crate) fn remembered_checkpoint(
+    places: &Places,
+    custodian: &str,
+    identity: &VerifierKey,
+) -> Result<Option<VerifiedCheckpoint>, CustodianError> {
+    let path = memory_folder(places, custodian).join(CHECKPOINT);
     let Some(bytes) = read(&path).map_err(|error| failed(&path, error))? else {
         return Ok(None);
     };
@@ -126,7 +146,7 @@ fn remembered(folder: &Path, identity: &VerifierKey) -> Result<Option<Checkpoint
             reason: error.to_string(),
         }
     })?;
-    Ok(Some(verified.checkpoint().clone()))
+    Ok(Some(verified))
 }
 
 fn keep(folder: &Path, custodian: &Custodian, sealed: Sealed) -> Result<Held, CustodianError> {
@@ -145,12 +165,16 @@ fn keep(folder: &Path, custodian: &Custodian, sealed: Sealed) -> Result<Held, Cu
 ///
 /// # Errors
 /// Why it proves nothing, as a sentence.
-pub fn verify_receipt(path: &Path, identity: &VerifierKey) -> Result<VerifiedReceipt, String> {
+pub fn verify_receipt(
+    path: &Path,
+    identity: &VerifierKey,
+    witnesses: &[VerifierKey],
+) -> Result<VerifiedReceipt, String> {
     let bytes = read(path).map_err(|error| error.to_string())?;
     let bytes = bytes.ok_or_else(|| "there is no such file".to_owned())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
     let receipt = Receipt::parse(&text).map_err(|error| error.to_string())?;
-    let verified = receipt.verify(identity, &[]);
+    let verified = receipt.verify(identity, witnesses);
     verified.map_err(|error| error.to_string())
 }
 
@@ -168,6 +192,10 @@ pub fn kept_receipts(places: &Places) -> Result<Vec<KeptReceipt>, CustodianError
 
 fn receipts_of(places: &Places, custodian: &Custodian) -> Result<Vec<KeptReceipt>, CustodianError> {
     let folder = memory_folder(places, &custodian.name);
+    // Those who cannot sign have none.
+    let Some(invite) = custodian.invite() else {
+        return Ok(Vec::new());
+    };
     let entries = match fs::read_dir(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         result => result.map_err(|error| failed(&folder, error))?,
@@ -185,7 +213,7 @@ fn receipts_of(places: &Places, custodian: &Custodian) -> Result<Vec<KeptReceipt
     paths.sort();
     let verify = |path: PathBuf| KeptReceipt {
         custodian: custodian.name.clone(),
-        verified: verify_receipt(&path, &custodian.invite.identity),
+        verified: verify_receipt(&path, &invite.identity, &[]),
         path,
     };
     Ok(paths.into_iter().map(verify).collect())
@@ -204,7 +232,9 @@ pub fn held_by(
     let proven = of_it.filter_map(|kept| {
         let receipt = kept.verified.ok()?;
         let is_it = receipt.seal().snapshot.0 == snapshot
-            && receipt.seal().repository == custodian.invite.repository
+            && custodian
+                .invite()
+                .is_some_and(|invite| receipt.seal().repository == invite.repository)
             && receipt.seal().list.is_some();
         is_it.then_some(Held {
             custodian: kept.custodian,

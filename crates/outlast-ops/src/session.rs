@@ -10,7 +10,9 @@ use outlast_repo::{
     OpenOptions, RepoError, Repository, Selected, SelectionError, SnapshotFilter, SnapshotRequest,
     StoredSnapshot, resolve_admitted,
 };
-use outlast_store::{Cached, ConnectOptions, Deletes, Location, LockStore, RepositoryCache};
+use outlast_store::{
+    Cached, ConnectOptions, Deletes, Location, LockStore, RepositoryCache, StoreError,
+};
 use zeroize::Zeroizing;
 
 /// Whether and where things are kept locally.
@@ -25,8 +27,9 @@ pub enum CacheChoice {
 /// How a repository is reached and opened.
 #[derive(Clone)]
 pub struct SessionOptions {
-    /// Where it is.
-    pub location: Location,
+    /// Where it is; none for a store that is opened beforehand, of which it is not said that it is a folder
+    /// of this machine.
+    pub location: Option<Location>,
     /// How the connection is made.
     pub connect: ConnectOptions,
     /// The password.
@@ -79,6 +82,13 @@ fn open_options(options: &SessionOptions) -> OpenOptions {
     }
 }
 
+fn open_store(options: &SessionOptions) -> Result<Arc<dyn Deletes>, StoreError> {
+    match &options.location {
+        Some(location) => outlast_store::open(location, &options.connect),
+        None => Err(StoreError::Location("no location is named".to_owned())),
+    }
+}
+
 /// Makes a new repository and opens it.
 pub fn init_session(
     options: &SessionOptions,
@@ -86,7 +96,18 @@ pub fn init_session(
     environment: Environment,
     cancel: &Cancel,
 ) -> Result<Session, RepoError> {
-    let deletes = outlast_store::open(&options.location, &options.connect)?;
+    let deletes = open_store(options)?;
+    init_session_on(deletes, options, init, environment, cancel)
+}
+
+/// Makes a new repository in a store that is open already, and opens it.
+pub fn init_session_on(
+    deletes: Arc<dyn Deletes>,
+    options: &SessionOptions,
+    init: &InitOptions,
+    environment: Environment,
+    cancel: &Cancel,
+) -> Result<Session, RepoError> {
     let store: Arc<dyn LockStore> = deletes.clone();
     let repository = Repository::init(
         store,
@@ -116,7 +137,7 @@ fn with_cache(
         }
     };
     let repository = repository.with_notes_folder(cache.folder().to_owned());
-    if matches!(options.location, Location::Local(_)) {
+    if matches!(options.location, Some(Location::Local(_))) {
         return (repository, deletes);
     }
     let cached: Arc<dyn Deletes> = Arc::new(Cached::new(deletes, cache));
@@ -131,7 +152,17 @@ impl Session {
         environment: Environment,
         cancel: &Cancel,
     ) -> Result<Self, RepoError> {
-        let deletes = outlast_store::open(&options.location, &options.connect)?;
+        let deletes = open_store(options)?;
+        Self::open_on(deletes, options, environment, cancel)
+    }
+
+    /// Opens the repository in a store that is open already.
+    pub fn open_on(
+        deletes: Arc<dyn Deletes>,
+        options: &SessionOptions,
+        environment: Environment,
+        cancel: &Cancel,
+    ) -> Result<Self, RepoError> {
         let store: Arc<dyn LockStore> = deletes.clone();
         let repository =
             Repository::open(store, environment, &options.password, open_options(options))?;

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use outlast_custody::SafetyVerdict;
 use outlast_format::Time;
 use outlast_object::Id;
 use outlast_repo::{Cancel, Environment, StoredSnapshot};
 
 use crate::config::{Configuration, Places, read_secret};
 use crate::custodian::find_place;
+use crate::keepers::{Kept, Proven};
 use crate::protect::ProtectError;
-use crate::receipts::{Held, held_by};
+use crate::receipts::held_by;
 use crate::session::{CacheChoice, Session, SessionOptions, stored_snapshots};
 
 /// How safe a backup is. One place is never safe: whoever reaches it has everything.
@@ -26,15 +28,48 @@ pub enum Verdict {
         /// Until when, by the custodian's time, seconds since 1970.
         until: u64,
     },
+    /// Several keep it, and the custody policy is not satisfied yet.
+    NotYet {
+        /// The sentence.
+        sentence: String,
+    },
+    /// The custody policy is satisfied.
+    Safe {
+        /// Until when it is held by those that suffice, seconds since 1970.
+        held_until: u64,
+        /// The sentence.
+        sentence: String,
+    },
 }
 
 impl Verdict {
-    /// The verdict that a receipt allows. The receipt was verified when it was read.
-    pub fn of(held: &Held) -> Self {
-        Self::OneCustodian {
-            custodian: held.custodian.clone(),
-            until: held.receipt.seal().until,
+    /// What follows from a judgement by the custody policy. One custodian that holds it by its receipt
+    /// is named as such.
+    pub fn judged(verdict: &SafetyVerdict, sentence: String, kept: &[Kept]) -> Self {
+        if let SafetyVerdict::Safe { held_until, .. } = verdict {
+            return Self::Safe {
+                held_until: *held_until,
+                sentence,
+            };
         }
+        match kept {
+            [
+                Kept {
+                    outcome: Ok(Proven::Receipt(held)),
+                    ..
+                },
+            ] => Self::OneCustodian {
+                custodian: held.custodian.clone(),
+                until: held.receipt.seal().until,
+            },
+            [_] => Self::OnePlace,
+            _ => Self::NotYet { sentence },
+        }
+    }
+
+    /// Whether it is safe.
+    pub fn is_safe(&self) -> bool {
+        matches!(self, Self::Safe { .. })
     }
 
     /// The verdict as one line for people.
@@ -49,6 +84,7 @@ impl Verdict {
                  nobody with access to this machine can change"
                     .to_owned()
             }
+            Verdict::NotYet { sentence } | Verdict::Safe { sentence, .. } => sentence.clone(),
             Verdict::OneCustodian { custodian, until } => format!(
                 "held by {custodian} until {}, by its signed receipt: NOT SAFE YET against the loss of \
                  {custodian} itself; next, keep a copy that does not depend on it",
@@ -63,6 +99,8 @@ impl Verdict {
             Verdict::Nothing => "nothing",
             Verdict::OnePlace => "one_place",
             Verdict::OneCustodian { .. } => "one_custodian",
+            Verdict::NotYet { .. } => "not_yet",
+            Verdict::Safe { .. } => "safe",
         }
     }
 }
@@ -114,7 +152,7 @@ pub fn read_status(
     let mut connect = outlast_store::ConnectOptions::default();
     let place = find_place(&configuration.repository, None, &mut connect)?;
     let options = SessionOptions {
-        location: place.location,
+        location: Some(place.location),
         connect,
         password,
         key_hint: None,
@@ -140,8 +178,14 @@ pub fn read_status(
         (None, _) => Verdict::Nothing,
         (Some(_), None) => Verdict::OnePlace,
         // What a custodian says counts as far as its receipt proves it, now.
-        (Some(newest), Some(custodian)) => held_by(places, custodian, newest.id)?
-            .map_or(Verdict::OnePlace, |held| Verdict::of(&held)),
+        (Some(newest), Some(custodian)) => {
+            held_by(places, custodian, newest.id)?.map_or(Verdict::OnePlace, |held| {
+                Verdict::OneCustodian {
+                    custodian: held.custodian.clone(),
+                    until: held.receipt.seal().until,
+                }
+            })
+        }
     };
     let config_file = places.config_file.clone();
     Ok(Some(Status {

@@ -1,8 +1,10 @@
-//! `custodian`: the vaults that keep copies.
+//! `custodian`: those who keep copies.
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use outlast_custody::Scope;
-use outlast_ops::{Custodian, Custodians, Places, meet};
+use outlast_ops::{Custodian, CustodianKind, Custodians, FolderCustodian, Places, meet};
 use outlast_wire::Invite;
 use serde::Serialize;
 
@@ -19,7 +21,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add a custodian with the line that `outlast-vault invite` printed
+    /// Add a custodian: the line that `outlast-vault invite` printed, disk:FOLDER or directory:FOLDER
     Add(Add),
     /// All custodians
     List,
@@ -32,7 +34,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Add {
-    /// The invite, or - to read it from standard input, which keeps it out of the shell's history
+    /// The invite, or - to read it from standard input, which keeps it out of the shell's history;
+    /// or disk:FOLDER, a folder on a removable disk; or directory:FOLDER
     invite: String,
     /// The name by which it is known here
     #[arg(long)]
@@ -45,23 +48,45 @@ struct Add {
 #[derive(Serialize)]
 struct Row<'a> {
     name: &'a str,
+    kind: &'static str,
     location: String,
-    repository: String,
-    addresses: &'a [String],
-    identity: String,
-    scopes: &'a [Scope],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a [Scope]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attached: Option<bool>,
 }
 
 impl<'a> Row<'a> {
     fn new(custodian: &'a Custodian) -> Self {
-        let invite = &custodian.invite;
+        let (invite, folder) = (custodian.invite(), custodian.folder());
+        let found = folder.map(|folder| folder.find());
+        let path = |found: &Option<PathBuf>| {
+            let last = folder.map(|folder| folder.path.clone());
+            found
+                .clone()
+                .or(last)
+                .unwrap_or_default()
+                .display()
+                .to_string()
+        };
         Self {
             name: &custodian.name,
-            location: format!("vault:{}", custodian.name),
-            repository: invite.repository.to_string(),
-            addresses: &invite.addresses,
-            identity: invite.identity.to_string(),
-            scopes: &invite.scopes,
+            kind: custodian.noun(),
+            location: custodian.location(),
+            repository: invite.map(|invite| invite.repository.to_string()),
+            addresses: invite.map(|invite| invite.addresses.as_slice()),
+            identity: invite.map(|invite| invite.identity.to_string()),
+            scopes: invite.map(|invite| invite.scopes.as_slice()),
+            path: found.as_ref().map(path),
+            attached: found.as_ref().map(Option::is_some),
         }
     }
 }
@@ -90,6 +115,9 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
     } else {
         add.invite.clone()
     };
+    if let Some((path, is_removable)) = folder_of(&line) {
+        return add_folder(context, custodians, add, Path::new(path), is_removable);
+    }
     let invite: Invite = line
         .parse()
         .map_err(|error: outlast_wire::InviteError| Failure::new(error.to_string()))?;
@@ -99,7 +127,7 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
     } else {
         let candidate = Custodian {
             name: "new".to_owned(),
-            invite: invite.clone(),
+            kind: CustodianKind::Vault(Box::new(invite.clone())),
         };
         let met = meet(&candidate, &context.connect_options()?);
         Some(met.map_err(|error| {
@@ -107,7 +135,7 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
                 .hint("is the vault being served, and reached from here? --no-check adds it unseen")
         })?)
     };
-    let added = custodians.add(invite, add.name.as_deref())?;
+    let added = custodians.add(invite.clone(), add.name.as_deref())?;
     let custodian = &added.custodian;
     if context.global.json {
         json::print(&Row::new(custodian));
@@ -117,8 +145,8 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
     message::line(format!(
         "{} {name}: repository {} at {}",
         if added.replaced { "renewed" } else { "added" },
-        custodian.invite.repository,
-        custodian.invite.addresses.join(", ")
+        invite.repository,
+        invite.addresses.join(", ")
     ));
     if let Some(meeting) = meeting {
         message::line(format!(
@@ -128,7 +156,7 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
             meeting.log_entries
         ));
     }
-    if custodian.invite.scopes.contains(&Scope::Append) {
+    if custodian.takes_backups() {
         message::line(format!(
             "next: `outlast protect PATH`, or `outlast -r vault:{name}` with any verb of restic"
         ));
@@ -137,6 +165,44 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
             "next: `outlast -r vault:{name} snapshots`, `restore` and the other verbs that read"
         ));
     }
+    Ok(exit::OK)
+}
+
+/// The folder that a text names as a custodian, and whether it is on a removable disk.
+fn folder_of(text: &str) -> Option<(&str, bool)> {
+    let disk = text.strip_prefix("disk:").map(|path| (path, true));
+    disk.or_else(|| text.strip_prefix("directory:").map(|path| (path, false)))
+}
+
+fn add_folder(
+    context: &Context,
+    custodians: &Custodians,
+    add: &Add,
+    path: &Path,
+    is_removable: bool,
+) -> Result<u8, Failure> {
+    let last = path.file_name().unwrap_or_default().to_string_lossy();
+    let usual = last.to_lowercase();
+    let name = add.name.as_deref().unwrap_or(&usual);
+    let folder = FolderCustodian::mark(path, is_removable)?;
+    let custodian = custodians
+        .add_folder(name, folder)
+        .map_err(|error| Failure::from(error).hint("choose a name with --name"))?;
+    if context.global.json {
+        json::print(&Row::new(&custodian));
+        return Ok(exit::OK);
+    }
+    message::line(format!(
+        "added {name}: the {} at {}",
+        custodian.noun(),
+        path.display()
+    ));
+    if is_removable {
+        message::line(
+            "it is known by what is on it, wherever it is mounted; keep it away from this machine but for backups",
+        );
+    }
+    message::line("next: `outlast protect`, or `outlast sync` for what was backed up before");
     Ok(exit::OK)
 }
 
@@ -150,19 +216,28 @@ fn list(context: &Context, custodians: &Custodians) -> Result<u8, Failure> {
         message::line("no custodian yet: add one with the line that `outlast-vault invite` prints");
     }
     for custodian in &all {
-        let invite = &custodian.invite;
-        let scopes: Vec<String> = invite
-            .scopes
-            .iter()
-            .map(|scope| format!("{scope:?}").to_lowercase())
-            .collect();
-        message::line(format!(
-            "vault:{}  repository {} at {}  ({})",
-            custodian.name,
-            invite.repository,
-            invite.addresses.join(", "),
-            scopes.join(", ")
-        ));
+        let row = Row::new(custodian);
+        let text = match custodian.invite() {
+            Some(invite) => {
+                let scopes = invite.scopes.iter();
+                let scopes = scopes.map(|scope| format!("{scope:?}").to_lowercase());
+                format!(
+                    "repository {} at {}  ({})",
+                    invite.repository,
+                    invite.addresses.join(", "),
+                    scopes.collect::<Vec<_>>().join(", ")
+                )
+            }
+            None => format!(
+                "{}  ({})",
+                row.path.as_deref().unwrap_or_default(),
+                match row.attached {
+                    Some(true) => "here",
+                    _ => "away",
+                }
+            ),
+        };
+        message::line(format!("{}  {text}", row.location));
     }
     Ok(exit::OK)
 }

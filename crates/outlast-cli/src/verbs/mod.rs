@@ -26,6 +26,8 @@ mod rewrite;
 mod snapshots;
 mod stats;
 mod status;
+mod status_table;
+mod sync;
 mod tag;
 mod unlock;
 mod version;
@@ -45,7 +47,9 @@ pub enum Verb {
     Protect(protect::Arguments),
     /// Show what is protected, and how safe it is
     Status(status::Arguments),
-    /// Add, list and forget custodians: the vaults that keep copies
+    /// Complete the copies of custodians from one another; no password is needed
+    Sync(sync::Arguments),
+    /// Add, list and forget custodians: those who keep copies
     Custodian(custodian::Arguments),
     /// Show and verify the receipts of custodians
     Receipts(receipts::Arguments),
@@ -163,6 +167,7 @@ fn run_verb(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
     match command_line.verb {
         Verb::Protect(arguments) => protect::run(&context, arguments),
         Verb::Status(arguments) => status::run(&context, &arguments),
+        Verb::Sync(arguments) => sync::run(&context, &arguments),
         Verb::Custodian(arguments) => custodian::run(&context, &arguments),
         Verb::Receipts(arguments) => receipts::run(&context, &arguments),
         Verb::Init(arguments) => init::run(&context, &arguments),

@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use outlast_object::Id;
-use outlast_ops::{Places, ProtectRequest, Verdict, prepare_protect, restore_command, run_protect};
+use outlast_ops::{
+    Kept, Places, Prepared, ProtectRequest, Proven, Verdict, is_custodian_location,
+    prepare_protect, restore_command, run_protect,
+};
+use outlast_wire::Invite;
 use serde::Serialize;
 
 use super::backup::{BackupDisplay, print_summary};
 use crate::context::Context;
 use crate::exit::{self, Failure};
-use crate::render::{json, message};
+use crate::render::{json, message, units};
 
 /// Arguments of `protect`.
 #[derive(Debug, Args)]
@@ -31,7 +35,7 @@ struct VerdictMessage<'a> {
     message_type: &'static str,
     verdict: &'static str,
     safe: bool,
-    places: u32,
+    places: usize,
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     custodian: Option<&'a str>,
@@ -103,52 +107,128 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     print_summary(context, &protected.run, false, display.elapsed());
     let snapshot = protected.run.outcome.snapshot.as_ref().map(|(id, _)| *id);
     let short = snapshot.map_or_else(|| "latest".to_owned(), |id| id.short());
-    let verdict = match &protected.held {
-        Some(Ok(held)) => {
-            super::receipts::tell(context, held);
-            Verdict::of(held)
-        }
-        _ => Verdict::OnePlace,
+    for kept in &protected.kept {
+        tell_kept(context, kept);
+    }
+    let safety = protected.safety.as_ref();
+    let verdict = match safety {
+        Some(judged) => Verdict::judged(&judged.verdict, judged.sentence.clone(), &protected.kept),
+        None => Verdict::OnePlace,
     };
     let sentence = verdict.sentence();
     let (custodian, held_until) = match &verdict {
         Verdict::OneCustodian { custodian, until } => (Some(custodian.as_str()), Some(*until)),
+        Verdict::Safe { held_until, .. } => (None, Some(*held_until)),
         _ => (None, None),
     };
     let ours = restore_command("outlast", configuration, &short, "/tmp/restored");
     let theirs = restore_command("restic", configuration, &short, "/tmp/restored");
+    let is_own = !is_custodian_location(&configuration.repository);
     if context.global.json {
         json::print(&VerdictMessage {
             message_type: "verdict",
             verdict: verdict.word(),
-            safe: false,
-            places: 1,
+            safe: verdict.is_safe(),
+            places: usize::from(is_own)
+                + protected
+                    .kept
+                    .iter()
+                    .filter(|kept| kept.outcome.is_ok())
+                    .count(),
             text: &sentence,
             custodian,
             held_until,
             repository: &configuration.repository,
             snapshot_id: snapshot,
             restore_command: &ours,
-            restic_command: prepared.custodian.is_none().then_some(&theirs),
+            restic_command: is_own.then_some(&theirs),
         });
     } else {
         message::line("");
         message::line(&sentence);
         message::line(format!("restore with: {ours}"));
-        match &prepared.custodian {
-            None => message::line(format!("or without us: {theirs}")),
-            Some(custodian) => message::line(format!(
-                "which needs a token to read with: `outlast-vault invite {} --scope restore` at {}",
-                custodian.invite.repository, custodian.name
-            )),
+        if is_own {
+            message::line(format!("or without us: {theirs}"));
+        } else if let Some((name, invite)) = vault_of(&prepared, &configuration.repository) {
+            message::line(format!(
+                "which needs a token to read with: `outlast-vault invite {} --scope restore` at {name}",
+                invite.repository
+            ));
         }
     }
-    if let (Some(Err(error)), Some(custodian)) = (protected.held, &prepared.custodian) {
-        return Err(Failure::no_receipt(&custodian.name, error));
-    }
-    Ok(match protected.run.outcome.errors {
-        0 if arguments.require_safe => exit::NOT_SAFE_YET,
+    let exit_code = match protected.run.outcome.errors {
         0 => exit::OK,
         _ => exit::INCOMPLETE,
-    })
+    };
+    let may_be_safe =
+        arguments.require_safe || prepared.keepers.len() > 1 || configuration.custody.is_some();
+    if may_be_safe && !verdict.is_safe() && exit_code == exit::OK {
+        return Ok(exit::NOT_SAFE_YET);
+    }
+    if let ([only], true) = (protected.kept.as_slice(), exit_code == exit::OK)
+        && let Err(error) = &only.outcome
+    {
+        return Err(Failure::not_kept(&only.custodian.name, error));
+    }
+    Ok(exit_code)
+}
+
+fn vault_of<'a>(prepared: &'a Prepared, location: &str) -> Option<(&'a str, &'a Invite)> {
+    let keeper = prepared
+        .keepers
+        .iter()
+        .find(|keeper| keeper.location() == location)?;
+    Some((&keeper.name, keeper.invite()?))
+}
+
+#[derive(Serialize)]
+struct KeptMessage<'a> {
+    message_type: &'static str,
+    custodian: &'a str,
+    kind: &'static str,
+    proof: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Says what a custodian showed.
+pub fn tell_kept(context: &Context, kept: &Kept) {
+    let name = &kept.custodian.name;
+    if let Ok(Proven::Receipt(held)) = &kept.outcome {
+        return super::receipts::tell(context, held);
+    }
+    let evidence = match &kept.outcome {
+        Ok(Proven::Evidence(evidence)) => Some(evidence),
+        _ => None,
+    };
+    let reason = kept.outcome.as_ref().err();
+    if context.global.json {
+        json::print(&KeptMessage {
+            message_type: "custodian",
+            custodian: name,
+            kind: kept.custodian.noun(),
+            proof: if evidence.is_some() {
+                "evidence"
+            } else {
+                "none"
+            },
+            held_until: evidence.and_then(|evidence| evidence.retained_until),
+            objects: evidence.map(|evidence| evidence.objects),
+            reason: reason.map(ToString::to_string),
+        });
+        return;
+    }
+    match (evidence, reason) {
+        (Some(evidence), _) if context.is_talkative() => message::line(format!(
+            "evidence: {name} keeps all {} objects of it ({}), read back",
+            evidence.objects,
+            units::bytes(evidence.bytes)
+        )),
+        (_, Some(reason)) => message::warning(&format!("{name}: {reason}")),
+        _ => {}
+    }
 }

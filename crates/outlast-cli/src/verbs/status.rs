@@ -3,7 +3,7 @@
 use clap::Args;
 use outlast_format::Time;
 use outlast_object::Id;
-use outlast_ops::{Places, Status, Verdict, read_status, restore_command};
+use outlast_ops::{Configuration, Places, Safety, Status, Verdict, read_status, restore_command};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -42,6 +42,11 @@ struct StatusMessage<'a> {
 /// Shows the status.
 pub fn run(context: &Context, _: &Arguments) -> Result<u8, Failure> {
     let places = Places::of_user()?;
+    let configuration = Configuration::read(&places.config_file)?;
+    let mut safety = Safety::of(&places, configuration.as_ref())?;
+    if safety.keepers().len() > 1 {
+        return super::status_table::run(context, &mut safety);
+    }
     let status = read_status(
         &places,
         context.cache(),

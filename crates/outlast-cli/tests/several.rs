@@ -1,0 +1,312 @@
+//! Several custodians: written to at once, each away, behind or destroyed in turn.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::zombie_processes,
+    clippy::print_stderr,
+    dead_code,
+    reason = "a test that cannot be set up has failed"
+)]
+
+#[path = "support/mod.rs"]
+mod support;
+#[path = "support/vault.rs"]
+mod vault;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{OUTLAST, World, json_lines};
+use vault::{TestVault, vault_program};
+
+/// A machine and its custodians: two vaults and a disk.
+struct Setting {
+    world: World,
+    vaults: Vec<TestVault>,
+}
+
+fn texts(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+impl Setting {
+    fn new(vaults: usize) -> Option<Self> {
+        let program = vault_program()?;
+        let world = World::new();
+        for number in 0..20_u32 {
+            let bytes = number.to_le_bytes().repeat(20_000);
+            world.write(&format!("documents/file{number}"), bytes);
+        }
+        let make = |number| {
+            let name = format!("vault{number}.example");
+            TestVault::new(&program, world.join(&name), &name)
+        };
+        let vaults = (1..=vaults).map(make).collect();
+        Some(Self { world, vaults })
+    }
+
+    fn add_vault(&self, number: usize) {
+        let name = format!("v{number}");
+        let invite = self.vaults[number - 1].run(&["invite", "web1"]);
+        self.succeeds(&["custodian", "add", &invite, "--name", &name]);
+    }
+
+    fn add_reader(&self, number: usize) {
+        let name = format!("v{number}-restore");
+        let invite = self.vaults[number - 1].run(&["invite", "web1", "--scope", "restore"]);
+        self.succeeds(&["custodian", "add", &invite, "--name", &name]);
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.world.join("usb")
+    }
+
+    fn add_disk(&self) {
+        let location = format!("disk:{}", self.disk().display());
+        self.succeeds(&["custodian", "add", &location]);
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.world.bare_command(OUTLAST);
+        command.args(arguments).output().unwrap()
+    }
+
+    fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", texts(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn ends_with(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        let said = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    }
+
+    fn change(&self, content: &str) {
+        self.world.write("documents/file0", content);
+    }
+
+    fn protect(&self, code: i32) -> String {
+        let documents = self.world.join("documents").display().to_string();
+        self.ends_with(&["protect", &documents], code)
+    }
+
+    fn status(&self) -> Value {
+        let text = self.succeeds(&["--json", "status"]);
+        json_lines(&text).pop().unwrap()
+    }
+
+    /// Restores from a location on its own and compares.
+    fn restores(&self, location: &str) {
+        let password = self.world.join(".config/outlast/repository.key");
+        let password = password.display().to_string();
+        let target = self.world.join("restored");
+        let _ = fs::remove_dir_all(&target);
+        let to = target.display().to_string();
+        let start = ["-r", location, "--password-file", &password];
+        let restore = ["restore", "latest", "--target", &to];
+        self.succeeds(&[&start[..], &restore[..]].concat());
+        let source = self.world.join("documents");
+        let below = target.join(source.strip_prefix("/").unwrap());
+        for number in 0..20 {
+            let name = format!("file{number}");
+            let (ours, theirs) = (source.join(&name), below.join(&name));
+            assert!(
+                fs::read(ours).unwrap() == fs::read(theirs).unwrap(),
+                "{name}"
+            );
+        }
+        self.succeeds(&[&start[..], &["check", "--read-data"]].concat());
+    }
+}
+
+#[test]
+fn one_command_writes_to_all_and_any_one_alone_restores() {
+    let Some(mut setting) = Setting::new(2) else {
+        return;
+    };
+    setting.add_vault(1);
+    setting.add_vault(2);
+    setting.add_disk();
+    let said = setting.protect(0);
+    assert!(said.contains("SAFE: "), "{said}");
+    assert!(!said.contains("NOT SAFE"), "{said}");
+    let status = setting.status();
+    assert_eq!(status["safe"], true, "{status:#}");
+    assert_eq!(status["sets"][0]["custodians"].as_array().unwrap().len(), 3);
+    let table = setting.succeeds(&["status"]);
+    assert!(table.contains("usb") && table.contains("v1"), "{table}");
+
+    setting.add_reader(1);
+    setting.add_reader(2);
+    setting.restores("vault:v1-restore");
+    setting.restores("vault:v2-restore");
+    setting.restores("disk:usb");
+
+    // Two are destroyed, and the third is read.
+    for vault in &mut setting.vaults {
+        vault.stop();
+        fs::remove_dir_all(&vault.folder).unwrap();
+    }
+    setting.restores("disk:usb");
+}
+
+#[test]
+fn whoever_was_away_is_completed_later() {
+    let Some(mut setting) = Setting::new(2) else {
+        return;
+    };
+    setting.add_vault(1);
+    setting.add_vault(2);
+    setting.add_disk();
+    setting.protect(0);
+
+    // One vault and the disk are away: one party is not enough, and nothing is lost.
+    setting.vaults[1].stop();
+    let away = setting.world.join("drawer");
+    fs::rename(setting.disk(), &away).unwrap();
+    setting.change("changed");
+    let said = setting.protect(20);
+    assert!(said.contains("NOT SAFE YET"), "{said}");
+    assert!(said.contains("not attached"), "{said}");
+    let status = setting.status();
+    assert_eq!(status["safe"], false);
+    // Nobody here may read from the vault, so that what the others lack is kept on this machine.
+    let spool = setting.world.join(".local/share/outlast/spool/data");
+    assert!(fs::read_dir(&spool).unwrap().count() > 0);
+
+    setting.vaults[1].serve();
+    let said = setting.ends_with(&["sync"], 3);
+    assert!(said.contains("v2 has everything now"), "{said}");
+    assert_eq!(setting.status()["safe"], true);
+    // Another disk in its place is not the custodian.
+    fs::create_dir(setting.disk()).unwrap();
+    setting.ends_with(&["sync"], 3);
+    assert!(!setting.disk().join("data").exists());
+    fs::remove_dir(setting.disk()).unwrap();
+    fs::rename(&away, setting.disk()).unwrap();
+    let said = setting.succeeds(&["sync"]);
+    assert!(said.contains("usb has everything now"), "{said}");
+    let packs = |folder: &PathBuf| {
+        let folders = fs::read_dir(folder).unwrap();
+        let count = |folder: std::io::Result<fs::DirEntry>| {
+            fs::read_dir(folder.unwrap().path()).unwrap().count()
+        };
+        folders.map(count).sum::<usize>()
+    };
+    assert_eq!(packs(&spool), 0, "the spool is emptied when all have it");
+    setting.restores("disk:usb");
+    setting.add_reader(2);
+    setting.restores("vault:v2-restore");
+}
+
+/// A custodian that is added later gets everything from before, from another that may be read.
+#[test]
+fn a_new_custodian_is_completed_from_another() {
+    let Some(setting) = Setting::new(2) else {
+        return;
+    };
+    setting.add_vault(1);
+    setting.protect(0);
+    setting.add_vault(2);
+    setting.change("changed");
+    let said = setting.protect(20);
+    assert!(
+        said.contains("v2: lacks something of earlier backups"),
+        "{said}"
+    );
+    // Nobody may read the first vault: what is missing is said, and no torn snapshot is shown.
+    let said = setting.ends_with(&["sync"], 3);
+    assert!(said.contains("lacks"), "{said}");
+    setting.add_reader(2);
+    let password = setting.world.join(".config/outlast/repository.key");
+    let password = password.display().to_string();
+    let start = [
+        "--json",
+        "-r",
+        "vault:v2-restore",
+        "--password-file",
+        &password,
+    ];
+    let text = setting.succeeds(&[&start[..], &["snapshots"]].concat());
+    assert_eq!(
+        json_lines(&text).pop().unwrap().as_array().unwrap().len(),
+        0
+    );
+
+    setting.add_reader(1);
+    let said = setting.succeeds(&["sync"]);
+    assert!(said.contains("v2 has everything now"), "{said}");
+    setting.restores("vault:v2-restore");
+    let said = setting.protect(0);
+    assert!(said.contains("SAFE: v1, v2"), "{said}");
+}
+
+/// A custodian that takes connections and says nothing costs the others next to nothing.
+#[test]
+fn a_custodian_that_hangs_costs_the_others_nothing() {
+    let Some(mut setting) = Setting::new(3) else {
+        return;
+    };
+    for number in 1..=3 {
+        setting.add_vault(number);
+    }
+    setting.protect(0);
+    setting.change("changed");
+    let port = setting.vaults[2].port;
+    setting.vaults[2].stop();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let began = Instant::now();
+    let said = setting.protect(0);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(said.contains("v3: away"), "{said}");
+    drop(listener);
+    setting.vaults[2].serve();
+    setting.succeeds(&["sync"]);
+    let set = &setting.status()["sets"][0];
+    let rows = set["custodians"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["why"].is_null()), "{rows:#?}");
+}
+
+#[test]
+fn a_policy_says_what_is_safe() {
+    let Some(setting) = Setting::new(2) else {
+        return;
+    };
+    setting.add_vault(1);
+    setting.add_vault(2);
+    setting.protect(0);
+    let file = setting.world.join(".config/outlast/outlast.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let policy = r#"
+[custody]
+require = "all"
+[custody.custodians.v1]
+party = "Host A"
+administration = "we"
+[custody.custodians.v2]
+party = "Host B"
+administration = "we"
+[custody.groups.all]
+need = "all"
+of = ["v1", "v2"]
+"#;
+    // Both are under one administration: one party.
+    fs::write(&file, format!("{text}{policy}")).unwrap();
+    let said = setting.ends_with(&["status"], 1);
+    assert!(said.contains("custody policy"), "{said}");
+    let apart = policy.replace("administration = \"we\"\n", "");
+    fs::write(&file, format!("{text}{apart}")).unwrap();
+    assert_eq!(setting.status()["safe"], true);
+    let misspelt = apart.replace("need", "ned");
+    fs::write(&file, format!("{text}{misspelt}")).unwrap();
+    setting.ends_with(&["status"], 1);
+}
