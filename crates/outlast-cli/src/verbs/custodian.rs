@@ -21,7 +21,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add a custodian: the line that `outlast-vault invite` printed, disk:FOLDER or directory:FOLDER
+    /// Add a custodian: a vault by its invite, a disk or a directory
     Add(Add),
     /// All custodians
     List,
