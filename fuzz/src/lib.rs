@@ -7,6 +7,7 @@
 //! Invariant: bodies depend on their input alone, so that a failure can be repeated.
 
 mod chunking;
+mod custody;
 mod documents;
 mod evidence;
 mod limits;
@@ -20,6 +21,7 @@ mod seeds;
 mod typed;
 
 pub use chunking::chunker;
+pub use custody::{kept_evidence, policy};
 pub use documents::{config, index, key_file, lock, snapshot, tree};
 pub use evidence::{batch, entry, invite, note, object_list, receipt, tile};
 pub use limits::{blob, pack_header, shape, zstd};
@@ -53,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     target("index", index),
     target("invite", invite),
     target("keep_text", keep_text),
+    target("kept_evidence", kept_evidence),
     target("key_file", key_file),
     target("location", location),
     target("lock", lock),
@@ -61,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     target("object_name", object_name),
     target("pack_header", pack_header),
     target("pattern", pattern),
+    target("policy", policy),
     target("polynomial", polynomial),
     target("receipt", receipt),
     target("request", request),

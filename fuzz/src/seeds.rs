@@ -126,6 +126,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             let config = [&[5][..], &[0; 32]].concat();
             vec![[&[2; 33][..], &[4; 33], &config].concat(), config]
         }
+        "kept_evidence" => vec![crate::custody::true_evidence()],
+        "policy" => texts(&[crate::custody::POLICY]),
         "receipt" => vec![true_receipt().into_bytes()],
         "tile" => texts(&[
             "tile/0/x001/x234/067.p/5",
