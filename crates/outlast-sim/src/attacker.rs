@@ -10,6 +10,7 @@ use outlast_log::{Checkpoint, OfflineProof, SigningKey, prove_inclusion, tree_ro
 use outlast_object::{Id, ObjectKind, ObjectName};
 
 use crate::bug::Bug;
+use crate::client::Snapshot;
 use crate::failure::Failure;
 use crate::place::{Bucket, Machine};
 use crate::plan::{CLIENT_HOST, Kind, Plan};
@@ -121,6 +122,12 @@ impl Attacker {
     /// Begins: whatever he holds may lie from now on, and he may stop what runs on his machines.
     pub fn begin(&self, world: &mut World) {
         world.lying.extend(&self.rooted);
+        for number in &self.rooted {
+            // To sign for what was never taken is more than to remove it.
+            if world.random.chance(50) {
+                world.blocked.insert(*number);
+            }
+        }
         for (number, power) in &self.powers {
             let harmless = matches!(power, Power::Read | Power::Renew);
             // What a vault has is out of reach of its tokens, so it is still held to its word; and a
@@ -296,7 +303,10 @@ fn forge(world: &mut World, number: usize) -> Result<(), Failure> {
     };
     let (key, identity) = (vault.signing_key()?, vault.identity());
     let repository = vault.repository().clone();
-    let Some(snapshot) = world.client.snapshots().last() else {
+    let snapshots = world.client.snapshots();
+    let lacks = |of: &&Snapshot| !world.counted[number].contains(&of.wanted.snapshot);
+    let missing = snapshots.iter().rev().find(lacks);
+    let Some(snapshot) = missing.or(snapshots.last()) else {
         return Ok(());
     };
     let seal = Seal {

@@ -25,13 +25,15 @@ pub enum Bug {
     ForkBelieved,
     /// A vault acknowledges before what it took is durable.
     EarlyReceipt,
+    /// Receipts count though no witness has seen them.
+    WitnessIgnored,
     /// The prediction takes every disk for one that is away.
     DiskThoughtAway,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ShortenedHold,
         Self::ForgetfulRenewer,
         Self::PartyCountedTwice,
@@ -41,6 +43,7 @@ impl Bug {
         Self::ReadByName,
         Self::ForkBelieved,
         Self::EarlyReceipt,
+        Self::WitnessIgnored,
         Self::DiskThoughtAway,
     ];
 
@@ -56,6 +59,7 @@ impl Bug {
             Self::ReadByName => "read-by-name",
             Self::ForkBelieved => "fork-believed",
             Self::EarlyReceipt => "early-receipt",
+            Self::WitnessIgnored => "witness-ignored",
             Self::DiskThoughtAway => "disk-thought-away",
         }
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use outlast_custody::{
     Credential, CredentialText, CustodianText, EvidenceText, GroupText, HostText, Known, Need,
-    Policy, PolicyError, PolicyText, Power, ReadingText, RetentionText,
+    Policy, PolicyError, PolicyText, Power, ReadingText, RetentionText, WitnessText,
 };
+
+use outlast_log::{SigningKey, cosigner_key};
 
 use crate::failure::Failure;
 use crate::place::Lock;
@@ -13,6 +15,9 @@ use crate::random::Random;
 
 /// Machines that hold credentials.
 const HOSTS: usize = 4;
+/// The witness of the worlds that have one, and what its key is made of.
+const WITNESS: &str = "witness.example";
+const WITNESS_SEED: [u8; 32] = [11; 32];
 /// Attempts at a policy that makes sense.
 const ATTEMPTS: usize = 100;
 /// The machine that is backed up, and has the tokens for that and the key.
@@ -68,7 +73,7 @@ impl Plan {
         let kinds: Vec<_> = (0..count).map(|_| kind(random)).collect();
         let mut policy = Err(PolicyError::OneParty(String::new()));
         for _ in 0..ATTEMPTS {
-            policy = Policy::parse(policy_text(count, random));
+            policy = Policy::parse(policy_text(count, random)?);
             if policy.is_ok() {
                 break;
             }
@@ -96,6 +101,14 @@ impl Plan {
             renewer_host: host(random.place(HOSTS)),
         })
     }
+}
+
+/// The key of the witness.
+///
+/// # Errors
+/// [`Failure::Simulation`].
+pub fn witness() -> Result<SigningKey, Failure> {
+    cosigner_key(WITNESS, &WITNESS_SEED).map_err(Failure::simulation)
 }
 
 /// A vault and a bucket in compliance mode of two parties, and nobody who attacks them.
@@ -155,7 +168,7 @@ fn some_of(prefix: &str, few: u64, percent: u64, random: &mut Random) -> Option<
     is_some.then(|| format!("{prefix}{}", random.below(few)))
 }
 
-fn policy_text(count: usize, random: &mut Random) -> PolicyText {
+fn policy_text(count: usize, random: &mut Random) -> Result<PolicyText, Failure> {
     let custodians: BTreeMap<_, _> = (0..count)
         .map(|number| {
             let party = if random.chance(30) {
@@ -184,6 +197,7 @@ fn policy_text(count: usize, random: &mut Random) -> PolicyText {
         disk: random.chance(90).then(|| reading(random)),
         directory: random.chance(70).then(|| reading(random)),
     };
+    let is_witnessed = random.chance(40);
     let hosts = (0..HOSTS).map(|number| {
         let text = HostText {
             party: some_of("p", 6, 40, random),
@@ -191,17 +205,22 @@ fn policy_text(count: usize, random: &mut Random) -> PolicyText {
         };
         (host(number), text)
     });
-    PolicyText {
+    let witness = WitnessText {
+        party: "witness".to_owned(),
+        key: witness()?.verifier().to_string(),
+    };
+    let witnesses = is_witnessed.then(|| (WITNESS.to_owned(), witness));
+    Ok(PolicyText {
         require: "safe".to_owned(),
         verified_days_max: 400,
-        cosignatures_min: 0,
+        cosignatures_min: u32::from(is_witnessed),
         hosts: hosts.collect(),
         groups: groups(custodians.keys().cloned().collect(), random),
         custodians,
         evidence,
-        witnesses: BTreeMap::new(),
+        witnesses: witnesses.into_iter().collect(),
         credentials: BTreeMap::new(),
-    }
+    })
 }
 
 /// Flat groups, and nested ones.

@@ -82,6 +82,7 @@ fn policy(world: &World) -> Result<Policy, Failure> {
                 retention.age_days_max = ANY_AGE_DAYS;
             }
         }
+        Some(Bug::WitnessIgnored) => text.cosignatures_min = 0,
         _ => return Ok(world.policy().clone()),
     }
     Policy::parse(text).map_err(Failure::simulation)
@@ -128,6 +129,14 @@ fn check_custodian(world: &World, number: usize, snapshot: &Snapshot) -> Result<
     if world.forked.contains(&number) {
         let detail = format!("{name} counts for {id}");
         return Err(Failure::broken("a log with two pasts never counts", detail));
+    }
+    let is_proven = world.counted[number].contains(&snapshot.wanted.snapshot);
+    if world.policy().text().cosignatures_min > 0 && !is_proven {
+        let detail = format!("{name} counts for {id} by a forgery");
+        return Err(Failure::broken(
+            "what no witness has seen never counts",
+            detail,
+        ));
     }
     if world.plan.kinds[number] != Kind::Vault {
         let read = world.readings.get(&(number, snapshot.wanted.snapshot));

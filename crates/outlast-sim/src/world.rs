@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use outlast_custody::{
     CustodianKind, Evidence, EvidenceKind, Facts, IdText, Policy, Receipt, Renewal,
 };
-use outlast_log::VerifierKey;
+use outlast_log::{VerifierKey, cosign};
 use outlast_object::{Id, hash};
 
 use crate::bug::Bug;
 use crate::client::{Client, Snapshot};
 use crate::failure::Failure;
 use crate::place::{Bucket, Lock, Machine, Place, VaultMachine};
-use crate::plan::{Kind, Plan};
+use crate::plan::{Kind, Plan, witness};
 use crate::random::Random;
 
 /// Seconds in a day.
@@ -223,7 +223,11 @@ impl World {
                 continue;
             };
             match vault.seal(snapshot.wanted.snapshot, &snapshot.list) {
-                Ok(receipt) => {
+                Ok(mut receipt) => {
+                    // The witness sees every state of a log that continues the one before. What is
+                    // forged does not, so it is never asked for that.
+                    receipt.proof.checkpoint =
+                        cosign(&receipt.proof.checkpoint, &witness()?, self.now);
                     let identity = vault.identity();
                     self.show_receipt(number, &receipt, &identity)?;
                     self.counted[number].insert(snapshot.wanted.snapshot);
@@ -252,8 +256,10 @@ impl World {
         receipt: &Receipt,
         identity: &VerifierKey,
     ) -> Result<(), Failure> {
+        let witnesses = self.plan.policy.witnesses().iter();
+        let keys: Vec<_> = witnesses.map(|witness| witness.key.clone()).collect();
         let verified = receipt
-            .verify(identity, &[])
+            .verify(identity, &keys)
             .map_err(|error| Failure::broken("a vault's receipts are proven", error.to_string()))?;
         let seal = verified.seal();
         if let Some(list) = seal.list {
