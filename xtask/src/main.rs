@@ -32,9 +32,9 @@ usage: cargo xtask <task>
   bench vault       a vault beside rest-server and the disk
 ";
 
-/// Runs the simulation, built with optimisations: ten thousand worlds are a lot.
+/// Runs the simulation: ten thousand worlds take some minutes.
 fn sim(options: &[String]) -> Result<(), String> {
-    let mut arguments = vec!["run", "--release", "--package", "outlast-sim", "--"];
+    let mut arguments = vec!["run", "--package", "outlast-sim", "--"];
     arguments.extend(options.iter().map(String::as_str));
     process::show(process::cargo(&arguments))
 }

@@ -11,14 +11,15 @@ use crate::attacker::Attacker;
 use crate::bug::Bug;
 use crate::client::Snapshot;
 use crate::failure::Failure;
-use crate::place::Lock;
+use crate::place::{Lock, Machine};
 use crate::plan::{Kind, Plan};
 use crate::random::Random;
 use crate::verdicts;
 use crate::world::{DAY, World};
 
-/// Most subjects that an attacker holds.
+/// Most subjects that an attacker holds, usually and now and then.
 const TAKEN_MAX: u64 = 3;
+const TAKEN_SELDOM_MAX: u64 = 9;
 /// Days of an attack on which the client goes on as before.
 const LIVED_DAYS: u64 = 4;
 
@@ -160,7 +161,12 @@ fn predict(world: &mut World) -> (Vec<Subject>, Prediction) {
         attack,
     );
     let subjects = survey.subjects();
-    let count = random.between(1, TAKEN_MAX);
+    let most = if random.chance(20) {
+        TAKEN_SELDOM_MAX
+    } else {
+        TAKEN_MAX
+    };
+    let count = random.between(1, most);
     let taken: Vec<_> = (0..count)
         .map(|_| subjects[random.place(subjects.len())].clone())
         .collect();
@@ -181,6 +187,16 @@ fn compare(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let outcome = &prediction.outcome;
+    for (number, place) in world.places.iter().enumerate() {
+        let Machine::Vault(machine) = &place.machine else {
+            continue;
+        };
+        let time = machine.vault().time();
+        if time > world.now {
+            let detail = format!("{} says {time} at {}", world.name(number), world.now);
+            return Err(Failure::broken("no clock moves a vault's time", detail));
+        }
+    }
     let mut newest: BTreeMap<String, u64> = BTreeMap::new();
     for (number, snapshot, held_until) in &prediction.copies {
         let should = match outcome.losses[*number] {
