@@ -241,7 +241,9 @@ impl Context {
         let options = self.session_options(location, password)?;
         let session = Session::open(&options, self.environment(), &self.cancel)?;
         let (place, connect) = self.place(location)?;
-        let Some(custodian) = &place.custodian else {
+        // Only vaults have clocks of their own and a log.
+        let custodian = place.custodian.as_ref();
+        let Some(custodian) = custodian.filter(|custodian| custodian.invite().is_some()) else {
             return Ok(session);
         };
         match admission_facts(custodian, &connect, &[ObjectKind::Snapshot]) {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use outlast_ops::{ConfigurationError, CustodianError, NotKept, ProtectError};
+use outlast_ops::{ConfigurationError, CustodianError, NotKept, ProtectError, ProveError};
 use outlast_repo::{Cancel, RepoError};
 use outlast_store::StoreError;
 use outlast_wire::WireError;
@@ -184,6 +184,16 @@ impl From<StoreError> for Failure {
 impl From<ConfigurationError> for Failure {
     fn from(error: ConfigurationError) -> Self {
         Failure::new(error.to_string())
+    }
+}
+
+impl From<ProveError> for Failure {
+    fn from(error: ProveError) -> Self {
+        match error {
+            ProveError::Custodian(error) => error.into(),
+            ProveError::Configuration(error) => error.into(),
+            other => Failure::new(other.to_string()),
+        }
     }
 }
 

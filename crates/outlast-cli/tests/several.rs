@@ -310,3 +310,56 @@ of = ["v1", "v2"]
     fs::write(&file, format!("{text}{misspelt}")).unwrap();
     setting.ends_with(&["status"], 1);
 }
+
+/// Every credential of the machine tries what it must not be able to do.
+#[test]
+fn what_a_stolen_machine_could_do_is_tried_and_told() {
+    let Some(mut setting) = Setting::new(2) else {
+        return;
+    };
+    setting.add_vault(1);
+    setting.add_vault(2);
+    setting.protect(0);
+    let report = setting.world.join("report.note");
+    let file = report.display().to_string();
+    let page = setting.world.join("report.html");
+    let html = page.display().to_string();
+    let text = setting.succeeds(&["--json", "prove", "--report", &file, "--html", &html]);
+    let proof = json_lines(&text).pop().unwrap();
+    assert_eq!(proof["clean"], true, "{proof:#}");
+    let attempts = proof["report"]["attempts"].as_array().unwrap();
+    let refused = |attempt: &&Value| attempt["outcome"]["result"] == "refused";
+    assert_eq!(attempts.iter().filter(refused).count(), 6, "{attempts:#?}");
+    assert!(fs::read_to_string(&page).unwrap().contains("<table>"));
+    // The probes disturb nobody, and more of them are not kept.
+    setting.succeeds(&["prove"]);
+    setting.add_reader(1);
+    setting.restores("vault:v1-restore");
+
+    // Offline, and anybody who knows the key.
+    setting.vaults.iter_mut().for_each(TestVault::stop);
+    setting.succeeds(&["prove", "--verify", &file]);
+    let signer = proof["signed_by"][0].as_str().unwrap();
+    setting.succeeds(&["prove", "--verify", &file, "--identity", signer]);
+    let text = fs::read_to_string(&report).unwrap();
+    fs::write(&report, text.replacen("refused", "Refused", 1)).unwrap();
+    setting.ends_with(&["prove", "--verify", &file], 1);
+    let known = setting.succeeds(&["--json", "custodian", "list"]);
+    let known = json_lines(&known).pop().unwrap();
+    let other = known[0]["identity"].as_str().unwrap();
+    fs::write(&report, &text).unwrap();
+    setting.succeeds(&["prove", "--verify", &file]);
+    setting.ends_with(&["prove", "--verify", &file, "--identity", other], 1);
+
+    // A disk that is attached can be emptied, and so can whatever keeps only the rest.
+    setting.vaults.iter_mut().for_each(TestVault::serve);
+    setting.add_disk();
+    setting.protect(0);
+    let said = setting.ends_with(&["prove"], 20);
+    assert!(said.contains("usb: remove an object"), "{said}");
+    assert!(said.contains("SUCCEEDED"), "{said}");
+    setting.succeeds(&["sync"]);
+    setting.restores("disk:usb");
+    fs::rename(setting.disk(), setting.world.join("drawer")).unwrap();
+    setting.succeeds(&["prove"]);
+}

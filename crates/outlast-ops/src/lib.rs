@@ -15,6 +15,7 @@ mod export;
 mod keepers;
 mod mount;
 mod protect;
+mod prove;
 mod receipts;
 mod safety;
 mod select;
@@ -36,6 +37,10 @@ pub use keepers::{Kept, NotKept, OWN, Proven, keepers, open_custodian, prove_all
 pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
     Judgement, Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
+};
+pub use prove::{
+    Attempt, AttemptOutcome, ProveError, ProveRequest, Report, RowOfLoss, Signed, html,
+    open_report, prove, prover_identity,
 };
 pub use receipts::{Held, KeptReceipt, held_by, kept_receipts, seal_backup, verify_receipt};
 pub use safety::{CustodianRow, Safety, SetStatus};

@@ -178,6 +178,18 @@ impl Safety {
         }
     }
 
+    /// Bytes of what a snapshot needs, as the custodian showed them.
+    pub fn bytes_of(&self, remembered: &RememberedSnapshot, custodian: &str) -> Option<u64> {
+        if let Some(evidence) = remembered.evidence.get(custodian) {
+            return Some(evidence.bytes);
+        }
+        let file = remembered.receipts.get(custodian)?;
+        let keeper = self.keepers.iter().find(|one| one.name == custodian)?;
+        let path = memory_folder(&self.places, custodian).join(file);
+        let receipt = verify_receipt(&path, &keeper.invite()?.identity, &self.witnesses).ok()?;
+        Some(receipt.seal().bytes)
+    }
+
     fn judge(&self, set: DataSet, newest: &BTreeMap<String, usize>, now: u64) -> SetStatus {
         let all: Vec<Wanted> = set.snapshots.iter().map(wanted).collect();
         let needed = 1 + newest.values().copied().max().unwrap_or(0);

@@ -18,6 +18,7 @@ mod list;
 mod ls;
 mod mount;
 mod protect;
+mod prove;
 mod prune;
 mod receipts;
 mod repair;
@@ -47,6 +48,8 @@ pub enum Verb {
     Protect(protect::Arguments),
     /// Show what is protected, and how safe it is
     Status(status::Arguments),
+    /// Show what any loss would destroy, by trying with every credential of this machine
+    Prove(prove::Arguments),
     /// Complete the copies of custodians from one another; no password is needed
     Sync(sync::Arguments),
     /// Add, list and forget custodians: those who keep copies
@@ -167,6 +170,7 @@ fn run_verb(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
     match command_line.verb {
         Verb::Protect(arguments) => protect::run(&context, arguments),
         Verb::Status(arguments) => status::run(&context, &arguments),
+        Verb::Prove(arguments) => prove::run(&context, &arguments),
         Verb::Sync(arguments) => sync::run(&context, &arguments),
         Verb::Custodian(arguments) => custodian::run(&context, &arguments),
         Verb::Receipts(arguments) => receipts::run(&context, &arguments),
