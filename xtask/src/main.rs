@@ -30,6 +30,7 @@ usage: cargo xtask <task>
   docs              check the documents against the program
   bench [--small]   outlast beside restic, rustic and cp, on generated data
   bench vault       a vault beside rest-server and the disk
+  bench several     a backup to three vaults beside the same to one
 ";
 
 /// Runs the simulation: ten thousand worlds take some minutes.

@@ -276,6 +276,25 @@ fn a_custodian_that_hangs_costs_the_others_nothing() {
     assert!(rows.iter().all(|row| row["why"].is_null()), "{rows:#?}");
 }
 
+/// Whoever began with a repository on the machine itself adds custodians, and goes on.
+#[test]
+fn a_repository_on_this_machine_is_kept_by_custodians_too() {
+    let Some(setting) = Setting::new(2) else {
+        return;
+    };
+    setting.protect(0);
+    setting.add_vault(1);
+    setting.change("changed");
+    let said = setting.protect(0);
+    assert!(said.contains("receipt: v1 holds"), "{said}");
+    assert!(said.contains("held by v1"), "{said}");
+    setting.add_vault(2);
+    let said = setting.protect(0);
+    assert!(said.contains("SAFE: v1, v2"), "{said}");
+    setting.add_reader(2);
+    setting.restores("vault:v2-restore");
+}
+
 #[test]
 fn a_policy_says_what_is_safe() {
     let Some(setting) = Setting::new(2) else {

@@ -16,17 +16,18 @@ use outlast_repo::{
     ScanTotals,
 };
 use outlast_source::{Excludes, SourceError};
-use outlast_store::{ConnectOptions, Deletes, Location, Several};
+use outlast_store::{ConnectOptions, Deletes, Location, Several, Store};
 use zeroize::Zeroizing;
 
 use crate::backup::{BackupRequest, BackupRun, Target, run_backup};
 use crate::config::{Configuration, ConfigurationError, Places, read_secret, write_durably};
 use crate::custodian::{Custodian, CustodianError, find_place, is_custodian_location};
 use crate::data_sets::DataSets;
-use crate::keepers::{Kept, keepers, open_all, prove_all};
+use crate::keepers::{Kept, NotKept, keepers, open_all, prove_all};
 use crate::receipts::made;
 use crate::safety::Safety;
 use crate::session::{CacheChoice, Session, SessionOptions, init_session_on, is_within};
+use crate::sync::sync_all;
 
 /// `protect` cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -355,6 +356,7 @@ fn ask_keepers(
         &reports,
         (snapshot, &list),
     );
+    let kept = complete_behind(prepared, kept)?;
     let mut safety = Safety::of(places, Some(&prepared.configuration))?;
     let all = sets.all()?;
     let mut remembered = all.iter().flat_map(|set| &set.snapshots);
@@ -366,4 +368,30 @@ fn ask_keepers(
         Judgement { verdict, sentence }
     });
     Ok((kept, verdict))
+}
+
+/// Brings whoever lacks something from before up to date, such as a custodian that was just added, if it
+/// can be had from somewhere.
+fn complete_behind(prepared: &Prepared, kept: Vec<Kept>) -> Result<Vec<Kept>, ProtectError> {
+    let several = prepared.several.as_ref();
+    let reads = several.is_some_and(|several| several.capabilities().reads_packs);
+    let mut all = Vec::new();
+    for one in kept {
+        if !reads || !matches!(one.outcome, Err(NotKept::Behind)) {
+            all.push(one);
+            continue;
+        }
+        let run = sync_all(
+            &prepared.places,
+            Some(&prepared.configuration),
+            Some(&one.custodian.name),
+            &prepared.connect,
+            prepared.session.cancel(),
+            &|_, _, _, _| (),
+        )?;
+        let mut now = run.kept.into_iter();
+        let now = now.find(|now| now.custodian.name == one.custodian.name);
+        all.push(now.unwrap_or(one));
+    }
+    Ok(all)
 }

@@ -401,7 +401,8 @@ fn times(
         }
     }
     for set in DataSets::of(places).all()? {
-        let oldest_first = (0..).zip(set.snapshots.iter().rev());
+        // What was made in a second is newer than what a vault took in it: it took what was there.
+        let oldest_first = (u64::MAX / 2..).zip(set.snapshots.iter().rev());
         times.extend(oldest_first.map(|(order, one)| (one.snapshot.0, (one.time, order))));
     }
     Ok(times)

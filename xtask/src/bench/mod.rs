@@ -6,6 +6,7 @@
 mod generate;
 mod measure;
 mod programs;
+mod several;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,10 @@ const REPEATS_DEFAULT: usize = 1;
 pub fn run(arguments: &[String]) -> Result<(), String> {
     if arguments.first().is_some_and(|first| first == "vault") {
         return run_vault(arguments.get(1));
+    }
+    if arguments.first().is_some_and(|first| first == "several") {
+        let is_small = arguments.get(1).is_some_and(|second| second == "--small");
+        return several::run(if is_small { Scale::Small } else { Scale::Full });
     }
     let mut scale = Scale::Full;
     let mut repeats = REPEATS_DEFAULT;
