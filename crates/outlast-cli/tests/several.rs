@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::zombie_processes,
     clippy::print_stderr,
+    clippy::print_stdout,
     dead_code,
     reason = "a test that cannot be set up has failed"
 )]
@@ -381,4 +382,58 @@ fn what_a_stolen_machine_could_do_is_tried_and_told() {
     setting.restores("disk:usb");
     fs::rename(setting.disk(), setting.world.join("drawer")).unwrap();
     setting.succeeds(&["prove"]);
+}
+
+/// Two hundred data sets at five custodians, each with as many snapshots as are remembered.
+#[test]
+fn the_status_of_many_data_sets_is_there_at_once() {
+    let world = World::new();
+    let run = |arguments: &[&str]| {
+        let mut command = world.bare_command(OUTLAST);
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", texts(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        let location = format!("disk:{}", world.join(name).display());
+        run(&["custodian", "add", &location]);
+    }
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for set in 0..200 {
+        let snapshot = |age: u64| {
+            let id = format!("{:064x}", set * 1000 + age);
+            let evidence = |name: &str| {
+                let evidence = serde_json::json!({
+                    "kind": "disk", "custodian": name, "snapshot": id, "list": id, "objects": 2,
+                    "bytes": 9, "observed": now - age, "retained_until": null, "versions": null,
+                    "tamper_tested": null,
+                });
+                (name.to_owned(), evidence)
+            };
+            let evidence: serde_json::Map<_, _> = names.map(evidence).into_iter().collect();
+            serde_json::json!({
+                "snapshot": id, "time": now - age, "list": id, "objects": 2, "evidence": evidence,
+            })
+        };
+        let snapshots: Vec<Value> = (0..20).map(|age| snapshot(age * 86_400)).collect();
+        let host = format!("host{set}");
+        let set = serde_json::json!({"host": host, "paths": ["/srv"], "snapshots": snapshots});
+        world.write(
+            &format!(".local/share/outlast/data-sets/{host}.json"),
+            set.to_string(),
+        );
+    }
+    let began = Instant::now();
+    let text = run(&["--json", "status"]);
+    let took = began.elapsed();
+    let status = json_lines(&text).pop().unwrap();
+    assert_eq!(status["data_sets_safe"], 200, "{}", status["advice"]);
+    // It takes a fraction of this; machines that test are slow at times.
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    println!("status of 200 data sets: {took:?}");
+    let table = run(&["status"]);
+    let widest = table.lines().map(|line| line.chars().count()).max();
+    assert!(widest < Some(120), "{widest:?}");
 }

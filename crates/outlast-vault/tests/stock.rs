@@ -1,6 +1,6 @@
 //! Stock clients against a vault: they work unchanged, and remove nothing.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 #[path = "../../outlast-repo/tests/support/tools.rs"]
@@ -286,4 +286,66 @@ fn a_snapshot_of_a_stock_client_is_sealed_by_the_vault() {
     let receipt = served.vault.receipt(&repository(), *index).unwrap();
     assert!(receipt.verify(&served.vault.identity(), &[]).is_ok());
     assert_ne!(hash(b""), seal.snapshot.0);
+}
+
+/// The folder with the Python module of resticprofile; says loudly if it is not there.
+fn resticprofile() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/python");
+    let found = folder.join("resticprofile").is_dir();
+    if !found {
+        println!(
+            "SKIPPED: resticprofile is missing; `cargo xtask tools` gets it where there is pip"
+        );
+    }
+    found.then_some(folder)
+}
+
+#[test]
+fn resticprofile_works_unchanged() {
+    let (Some(module), Some(restic)) = (resticprofile(), tools::restic_014()) else {
+        return;
+    };
+    let served = Served::new(true);
+    let (append, _) = served.address("", &[Scope::Append, Scope::Enrol]);
+    let (reader, _) = served.address("", &[Scope::Restore]);
+    let password = served.path("password");
+    fs::write(&password, "secret").unwrap();
+    let source = served.path("source");
+    let target = served.path("restored");
+    let profile = format!(
+        "[global]\nrestic-binary = {restic:?}\nionice = false\n\n\
+         [default]\nrepository = {append:?}\npassword-file = {password:?}\n\
+         cacert = {:?}\ncache-dir = {:?}\n\n[default.backup]\nsource = [ {source:?} ]\n\n\
+         [reader]\ninherit = \"default\"\nrepository = {reader:?}\n",
+        served.path("certificate.pem"),
+        served.path("cache"),
+    );
+    let file = served.path("profiles.conf");
+    fs::write(&file, profile).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(["-m", "resticprofile", "--no-ansi", "--config"]);
+        let output = command
+            .arg(&file)
+            .args(arguments)
+            .env("PYTHONPATH", &module)
+            .env("HOME", served.folder.path())
+            .current_dir(served.folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}{errors}");
+        said
+    };
+    run(&["init"]);
+    run(&["backup"]);
+    fs::write(source.join("file3"), "changed").unwrap();
+    run(&["backup"]);
+    assert!(run(&["--name", "reader", "snapshots"]).contains("2 snapshots"));
+    run(&["--name", "reader", "check", "--read-data"]);
+    let to = target.display().to_string();
+    run(&["--name", "reader", "restore", "latest", "--target", &to]);
+    let below = target.join(source.strip_prefix("/").unwrap());
+    assert_eq!(fs::read(below.join("file3")).unwrap(), b"changed");
 }

@@ -7,6 +7,7 @@
 
 mod debian;
 mod packages;
+mod resticprofile;
 mod rustic;
 
 use std::ffi::OsStr;
@@ -76,6 +77,7 @@ const PACKAGED_TOOLS: &[PackagedTool] = &[
 /// The task: everything, one after the other.
 pub fn run() -> Result<(), String> {
     let mut problems = Vec::new();
+    provide_resticprofile();
     for outcome in [packages::provide(), provide_packaged(), provide_rustic()] {
         problems.extend(outcome.err());
     }
@@ -89,7 +91,18 @@ pub fn run() -> Result<(), String> {
 /// The small system packages and the tools that need no building: fast.
 pub fn provide_quick() -> Result<(), String> {
     packages::provide()?;
-    provide_packaged()
+    provide_packaged()?;
+    provide_resticprofile();
+    Ok(())
+}
+
+/// A front end, not a judge: where it cannot be had, its test says so and the rest goes on.
+fn provide_resticprofile() {
+    let folder = workspace::tools_folder().join("python");
+    let outcome = cache_folder().and_then(|cache| resticprofile::provide(&cache, &folder));
+    if let Err(problem) = outcome {
+        eprintln!("resticprofile cannot be had: {problem}");
+    }
 }
 
 /// rustic, which is built from its source if it is not in the cache: minutes.
