@@ -77,7 +77,7 @@ fn every_verb_is_in_the_table() {
 
 /// How each verb is tried; those that have nothing to do with the repository, or run for ever, are
 /// not.
-const TRIED: [(&str, &[&str]); 27] = [
+const TRIED: [(&str, &[&str]); 28] = [
     ("backup", &["backup", "data"]),
     ("snapshots", &["snapshots"]),
     ("ls", &["ls", "latest"]),
@@ -87,6 +87,7 @@ const TRIED: [(&str, &[&str]); 27] = [
     ("dump", &["dump", "latest", "/"]),
     ("check", &["check"]),
     ("export", &["export", "exported"]),
+    ("kit", &["kit", "--stdout"]),
     ("forget", &["forget", "--keep-last", "1"]),
     ("prune", &["prune"]),
     (

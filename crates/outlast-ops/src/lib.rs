@@ -13,6 +13,7 @@ mod data_sets;
 mod evidence;
 mod export;
 mod keepers;
+pub mod kit;
 mod mount;
 mod protect;
 mod prove;

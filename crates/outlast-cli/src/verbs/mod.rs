@@ -14,6 +14,7 @@ mod forget;
 mod generate;
 mod init;
 mod key;
+mod kit;
 mod list;
 mod ls;
 mod mount;
@@ -21,6 +22,7 @@ mod protect;
 mod prove;
 mod prune;
 mod receipts;
+mod recover;
 mod repair;
 mod restore;
 mod rewrite;
@@ -56,6 +58,8 @@ pub enum Verb {
     Custodian(custodian::Arguments),
     /// Show and verify the receipts of custodians
     Receipts(receipts::Arguments),
+    /// Print the recovery kit, or test one that was typed again
+    Kit(kit::Arguments),
     /// Make a new repository
     Init(init::Arguments),
     /// Make a snapshot of files and folders
@@ -100,8 +104,8 @@ pub enum Verb {
     Unlock(unlock::Arguments),
     /// Mend an index, packs or snapshots
     Repair(repair::Arguments),
-    /// Make a snapshot of what no snapshot reaches
-    Recover(repair::RecoverArguments),
+    /// Get everything back from a recovery kit, or find lost trees
+    Recover(Box<recover::Arguments>),
     /// List local caches, or remove old ones
     Cache(cache::Arguments),
     /// Print the completion for a shell
@@ -174,6 +178,7 @@ fn run_verb(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Sync(arguments) => sync::run(&context, &arguments),
         Verb::Custodian(arguments) => custodian::run(&context, &arguments),
         Verb::Receipts(arguments) => receipts::run(&context, &arguments),
+        Verb::Kit(arguments) => kit::run(&context, &arguments),
         Verb::Init(arguments) => init::run(&context, &arguments),
         Verb::Backup(arguments) => backup::run(&context, *arguments),
         Verb::Snapshots(arguments) => snapshots::run(&context, &arguments),
@@ -191,7 +196,7 @@ fn run_verb(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::List(arguments) => list::run(&context, &arguments),
         Verb::Unlock(arguments) => unlock::run(&context, &arguments),
         Verb::Repair(arguments) => repair::run(&context, &arguments),
-        Verb::Recover(arguments) => repair::run_recover(&context, &arguments),
+        Verb::Recover(arguments) => recover::run(&context, &arguments),
         Verb::Cache(arguments) => cache::run(&context, &arguments),
         Verb::Completion(arguments) => generate::run_completion(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),

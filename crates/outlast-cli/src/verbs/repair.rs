@@ -64,10 +64,6 @@ struct SnapshotsArguments {
     ids: Vec<String>,
 }
 
-/// Arguments of `recover`: none.
-#[derive(Debug, Args)]
-pub struct RecoverArguments {}
-
 struct Display {
     stages: StageProgress,
     is_talkative: bool,
@@ -330,7 +326,7 @@ fn choose(
 }
 
 /// Makes a snapshot of what no snapshot reaches.
-pub fn run_recover(context: &Context, _: &RecoverArguments) -> Result<u8, Failure> {
+pub fn run_recover(context: &Context) -> Result<u8, Failure> {
     let session = context.open()?;
     let _lock = session.lock_shared()?;
     let display = Display::new(context);

@@ -18,7 +18,7 @@ use crate::render::message;
 
 mod display;
 
-use display::RestoreDisplay;
+pub use display::RestoreDisplay;
 
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
