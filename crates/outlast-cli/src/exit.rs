@@ -100,25 +100,20 @@ impl Failure {
         }
     }
 
-    /// A snapshot that is stored, and for which there is no valid receipt.
-    pub fn no_receipt(custodian: &str, error: CustodianError) -> Self {
-        let failure = Failure::from(error);
-        let message = format!(
-            "the snapshot is stored, but {custodian} gave no valid receipt: {}",
-            failure.message
-        );
-        let hint = failure
-            .hint
-            .unwrap_or_else(|| "nothing of it counts as held; run the command again".to_owned());
-        Failure::with_code(NO_RECEIPT, message).hint(hint)
-    }
-
     /// The only custodian does not vouch for what was stored.
-    pub fn not_kept(custodian: &str, reason: &NotKept) -> Self {
+    pub fn not_kept(custodian: &str, reason: NotKept) -> Self {
+        let (reason, hint) = match reason {
+            NotKept::NoReceipt(error) => {
+                let failure = Failure::from(error);
+                (failure.message, failure.hint)
+            }
+            other => (other.to_string(), None),
+        };
         let message =
             format!("the snapshot is stored, but {custodian} gave no valid receipt: {reason}");
-        Failure::with_code(NO_RECEIPT, message)
-            .hint("nothing of it counts as held; run the command again")
+        let hint = hint
+            .unwrap_or_else(|| "nothing of it counts as held; run the command again".to_owned());
+        Failure::with_code(NO_RECEIPT, message).hint(hint)
     }
 
     /// Adds what to do about it.

@@ -294,6 +294,17 @@ fn a_repository_on_this_machine_is_kept_by_custodians_too() {
     assert!(said.contains("SAFE: v1, v2"), "{said}");
     setting.add_reader(2);
     setting.restores("vault:v2-restore");
+
+    // restic's verb at one custodian shows what that one has, and is remembered as well.
+    setting.add_disk();
+    setting.succeeds(&["sync"]);
+    let password = setting.world.join(".config/outlast/repository.key");
+    let password = password.display().to_string();
+    let documents = setting.world.join("documents").display().to_string();
+    let start = ["-r", "disk:usb", "--password-file", &password];
+    let backup = ["backup", &documents];
+    let said = setting.succeeds(&[&start[..], &backup[..]].concat());
+    assert!(said.contains("evidence: usb keeps all"), "{said}");
 }
 
 #[test]

@@ -12,11 +12,12 @@ use outlast_store::{
     Standing, StoreError,
 };
 
+use crate::backup::BackupRun;
 use crate::config::{Configuration, ConfigurationError, Places};
 use crate::custodian::{Custodian, CustodianError, Custodians, memory_folder, place_of_custodian};
 use crate::data_sets::{DataSets, Shown};
 use crate::evidence::{EvidenceFailure, Showing, read_back};
-use crate::receipts::{Held, seal_list};
+use crate::receipts::{Held, made, seal_list};
 
 /// A place that fails is tried again for so long, while the others go on.
 const RETRY_TIME: Duration = Duration::from_secs(60);
@@ -207,6 +208,29 @@ pub fn prove_all(
         }
     };
     keepers.iter().zip(outcomes).map(keep).collect()
+}
+
+/// Asks one custodian for what it can show for a backup that was made there alone, and remembers it.
+/// None after a dry run.
+///
+/// # Errors
+/// [`CustodianError`] if nothing can be remembered.
+pub fn vouch(
+    places: &Places,
+    custodian: &Custodian,
+    connect: &ConnectOptions,
+    host: &str,
+    run: &BackupRun,
+) -> Result<Option<Kept>, CustodianError> {
+    let Some((snapshot, list)) = made(run) else {
+        return Ok(None);
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    DataSets::of(places).remember(host, &run.paths, (snapshot, now), &list)?;
+    let only = std::slice::from_ref(custodian);
+    let kept = prove_all(places, only, connect, &[], (snapshot, &list));
+    Ok(kept.into_iter().next())
 }
 
 fn not_kept(report: &Report) -> Option<NotKept> {

@@ -34,7 +34,9 @@ pub use custodian::{
 pub use data_sets::{DataSet, DataSets, RememberedSnapshot, Shown};
 pub use evidence::{EvidenceFailure, Showing, read_back};
 pub use export::{ExportError, ExportFailure, ExportObserver, ExportOutcome, export};
-pub use keepers::{Kept, NotKept, OWN, Proven, keepers, open_custodian, prove_all, prove_one};
+pub use keepers::{
+    Kept, NotKept, OWN, Proven, keepers, open_custodian, prove_all, prove_one, vouch,
+};
 pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
     Judgement, Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
@@ -43,7 +45,7 @@ pub use prove::{
     Attempt, AttemptOutcome, ProveError, ProveRequest, Report, RowOfLoss, Signed, html,
     open_report, prove, prover_identity,
 };
-pub use receipts::{Held, KeptReceipt, held_by, kept_receipts, seal_backup, verify_receipt};
+pub use receipts::{Held, KeptReceipt, held_by, kept_receipts, verify_receipt};
 pub use safety::{CustodianRow, Safety, SetStatus};
 pub use select::{ChosenSnapshot, choose_snapshot, choose_snapshots};
 pub use session::{

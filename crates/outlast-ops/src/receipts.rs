@@ -76,27 +76,10 @@ pub fn made(run: &BackupRun) -> Option<(Id, ObjectList)> {
     Some((id, list))
 }
 
-/// Has a custodian seal what a backup made, verifies the receipt and keeps it. None after a dry
-/// run.
+/// Has a custodian seal a snapshot with what it needs, verifies the receipt and keeps it.
 ///
 /// The custodian's log must also continue what was seen of it before; what is seen now is
 /// remembered.
-///
-/// # Errors
-/// [`CustodianError`]: then nothing is to be counted as held.
-pub fn seal_backup(
-    places: &Places,
-    custodian: &Custodian,
-    connect: &ConnectOptions,
-    run: &BackupRun,
-) -> Result<Option<Held>, CustodianError> {
-    let Some((snapshot, list)) = made(run) else {
-        return Ok(None);
-    };
-    seal_list(places, custodian, connect, snapshot, &list).map(Some)
-}
-
-/// As [`seal_backup`], for a snapshot of which it is known what it needs.
 ///
 /// # Errors
 /// [`CustodianError`]: then nothing is to be counted as held.

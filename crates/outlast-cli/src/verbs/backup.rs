@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use outlast_ops::{BackupRequest, BackupTarget, Places, run_backup, seal_backup};
+use outlast_ops::{BackupRequest, BackupTarget, Places, run_backup, vouch};
 use outlast_repo::{ChangeDetection, GroupBy};
 use outlast_source::Excludes;
 
@@ -257,12 +257,19 @@ fn seal(context: &Context, run: &outlast_ops::BackupRun) -> Result<(), Failure> 
     let Some(custodian) = &place.custodian else {
         return Ok(());
     };
-    match seal_backup(&Places::of_user()?, custodian, &connect, run) {
-        Ok(Some(held)) => super::receipts::tell(context, &held),
+    let host = match &run.outcome.snapshot {
+        Some((_, snapshot)) => snapshot.hostname.clone(),
+        None => context.environment().hostname.clone(),
+    };
+    let kept = vouch(&Places::of_user()?, custodian, &connect, &host, run)?;
+    let Some(kept) = kept else {
         // A dry run.
-        Ok(None) => {}
-        Err(error) => return Err(Failure::no_receipt(&custodian.name, error)),
+        return Ok(());
+    };
+    if let Err(error) = kept.outcome {
+        return Err(Failure::not_kept(&custodian.name, error));
     }
+    super::protect::tell_kept(context, &kept);
     Ok(())
 }
 

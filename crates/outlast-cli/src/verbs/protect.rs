@@ -165,8 +165,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     if may_be_safe && !verdict.is_safe() && exit_code == exit::OK {
         return Ok(exit::NOT_SAFE_YET);
     }
-    if let ([only], true) = (protected.kept.as_slice(), exit_code == exit::OK)
-        && let Err(error) = &only.outcome
+    let mut kept = protected.kept;
+    if let (1, Some(only), exit::OK) = (kept.len(), kept.pop(), exit_code)
+        && let Err(error) = only.outcome
     {
         return Err(Failure::not_kept(&only.custodian.name, error));
     }
