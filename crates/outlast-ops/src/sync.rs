@@ -6,10 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use outlast_object::{Id, ObjectKind, ObjectName, hash};
 use outlast_repo::Cancel;
 use outlast_store::{ConnectOptions, Deletes, Spool, Store, StoreError};
+use parking_lot::Mutex;
 
 use crate::config::{Configuration, Places};
 use crate::custodian::{Custodian, CustodianError, Custodians, find_place, is_custodian_location};
@@ -24,6 +27,9 @@ const ORDER: [ObjectKind; 4] = [
     ObjectKind::Snapshot,
 ];
 
+/// Objects that are copied at a time.
+const COPY_THREADS: usize = 4;
+
 /// A place from which objects are taken, or to which they go.
 pub struct SyncPlace {
     /// Its name.
@@ -34,8 +40,9 @@ pub struct SyncPlace {
     pub custodian: Option<Custodian>,
 }
 
-/// Told of each object that is copied, with the number and bytes copied and to be copied to this place.
-pub type SyncProgress<'a> = &'a dyn Fn(&str, u64, u64, u64);
+/// Told of each object that is copied: to which place, how many so far and of how many as far as is
+/// known, and their bytes.
+pub type SyncProgress<'a> = &'a (dyn Fn(&str, u64, u64, u64) + Sync);
 
 /// What became of one place.
 #[derive(Debug)]
@@ -201,26 +208,80 @@ fn copy_all(
         if kind == ObjectKind::Snapshot {
             missing.sort_by_key(|name| from.times.get(&name.id()).copied());
         }
-        let total = missing.len() as u64;
-        for (at, name) in (1..).zip(&missing) {
-            cancelled(cancel)?;
-            match fetch(name, &sources, spool) {
-                Some(bytes) => {
-                    target.store.write(name, &bytes)?;
-                    synced.copied += 1;
-                    synced.copied_bytes += bytes.len() as u64;
-                    progress(&target.name, at, total, synced.copied_bytes);
-                }
-                // A name that one place made up must not keep all others from being completed.
-                None if from.needed.is_some_and(|needed| !needed.contains(name)) => {}
-                None => synced.lacking += 1,
+        // Snapshots one after the other, for their order; everything else as fast as it goes.
+        let threads = match kind {
+            ObjectKind::Snapshot => 1,
+            _ => COPY_THREADS.min(missing.len()),
+        };
+        let total = synced.copied + missing.len() as u64;
+        let copying = Copying {
+            total,
+            target,
+            sources: &sources,
+            from,
+            missing: &missing,
+            next: AtomicUsize::new(0),
+            state: Mutex::new((&mut *synced, None)),
+        };
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| copying.run(cancel, progress));
             }
+            copying.run(cancel, progress);
+        });
+        if let (_, Some(error)) = copying.state.into_inner() {
+            return Err(error);
         }
         if kind == ObjectKind::Key && is_new {
             target.store.write(&ObjectName::CONFIG, &config)?;
         }
     }
     Ok(())
+}
+
+/// Objects of one kind on their way.
+struct Copying<'a> {
+    target: &'a SyncPlace,
+    sources: &'a [Source<'a>],
+    from: &'a SyncExtras<'a>,
+    missing: &'a [ObjectName],
+    /// Objects that were copied before, and these.
+    total: u64,
+    next: AtomicUsize,
+    /// What was done, and the first error, after which no more is begun.
+    state: Mutex<(&'a mut Synced, Option<StoreError>)>,
+}
+
+impl Copying<'_> {
+    fn run(&self, cancel: &Cancel, progress: SyncProgress<'_>) {
+        while let Some(name) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if self.state.lock().1.is_some() {
+                return;
+            }
+            let outcome = cancelled(cancel).and_then(|()| self.copy(name, progress));
+            if let Err(error) = outcome {
+                self.state.lock().1.get_or_insert(error);
+                return;
+            }
+        }
+    }
+
+    fn copy(&self, name: &ObjectName, progress: SyncProgress<'_>) -> Result<(), StoreError> {
+        let Some(bytes) = fetch(name, self.sources, self.from.spool) else {
+            // A name that one place made up must not keep all others from being completed.
+            if self.from.needed.is_none_or(|needed| needed.contains(name)) {
+                self.state.lock().0.lacking += 1;
+            }
+            return Ok(());
+        };
+        self.target.store.write(name, &bytes)?;
+        let synced = &mut self.state.lock().0;
+        synced.copied += 1;
+        synced.copied_bytes += bytes.len() as u64;
+        let (copied, bytes) = (synced.copied, synced.copied_bytes);
+        progress(&self.target.name, copied, self.total, bytes);
+        Ok(())
+    }
 }
 
 fn cancelled(cancel: &Cancel) -> Result<(), StoreError> {

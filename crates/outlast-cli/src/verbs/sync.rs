@@ -35,8 +35,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let configuration = Configuration::read(&places.config_file)?;
     let display = Progress::items(context.is_talkative());
     let progress = |name: &str, at: u64, total: u64, bytes: u64| {
-        if at == 1 {
-            display.restart(total);
+        match at {
+            1 => display.restart(total),
+            _ => display.set_total(total),
         }
         display.set_message(format!("to {name}, {}", units::bytes(bytes)));
         display.add(1);
