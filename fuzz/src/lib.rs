@@ -10,6 +10,7 @@ mod chunking;
 mod custody;
 mod documents;
 mod evidence;
+mod kit;
 mod limits;
 mod mutate;
 mod names;
@@ -24,6 +25,7 @@ pub use chunking::chunker;
 pub use custody::{kept_evidence, policy};
 pub use documents::{config, index, key_file, lock, snapshot, tree};
 pub use evidence::{batch, entry, invite, note, object_list, receipt, tile};
+pub use kit::kit;
 pub use limits::{blob, pack_header, shape, zstd};
 pub use mutate::{Mutator, Random};
 pub use names::{go_name, go_time, object_name, polynomial};
@@ -58,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     target("kept_evidence", kept_evidence),
     target("key_file", key_file),
     target("location", location),
+    target("kit", kit),
     target("lock", lock),
     target("note", note),
     target("object_list", object_list),

@@ -13,6 +13,40 @@ fn texts(list: &[&str]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// A sheet, and the bodies of its sections without version and check.
+fn kit_seeds() -> Vec<Vec<u8>> {
+    let text = "\
+K-1/3: 053A YZMN SXMM JJAW 63Z2 KV2M 7PDH K796  N6W2
+S1-8/8: Q0  BN99
+C1-1/3: 053A YZMN SW1G 02KJ CNR6 YWV9 EHQQ 4Y80  RGVA
+C1-2/3: 1GQQ 8VBG 5XNQ 8BVJ CNR6 Y000 0009 HM7X  68H5
+C1-3/3: G0  YFPK
+";
+    let folder = b"\x03\x00\x01a\x00\x02/b\x00\x00\x80\x02\x01\x23";
+    let rest = b"\x04\x00\x01a\x00\x0ahttps://x/\x01\x00\x01u\x80\x01\xab";
+    let bucket = b"\x02\x00\x01a\x00\x01e\x00\x01r\x00\x01b\x00\x01p\x00";
+    let vault = [
+        b"\x01\x00\x01a\x01\x00\x03h:1\x00\x00\x00".as_slice(),
+        &[identity_text().len() as u8],
+        identity_text().as_bytes(),
+        b"\x00\x03web\x01\x80\x08\x01\x02\x03\x04\x05\x06\x07\x08\x80\x01\xab",
+    ]
+    .concat();
+    let key = [[3; 16].as_slice(), b"\x00\x02pw"].concat();
+    let share = [[3; 16].as_slice(), &[2, 2], &[9; 32], b"\x00\x02xy"].concat();
+    let bodies = [
+        folder.to_vec(),
+        rest.to_vec(),
+        bucket.to_vec(),
+        vault,
+        key,
+        share,
+    ];
+    let mut seeds = vec![text.as_bytes().to_vec()];
+    seeds.extend(bodies);
+    seeds
+}
+
 /// The inputs of a target. Unknown ones begin with nothing.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
@@ -115,6 +149,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             vec![[&b"outlastB"[..], &pack, &index].concat(), pack]
         }
         "entry" => vec![true_entry()],
+        "kit" => kit_seeds(),
         "invite" => [
             r#"{"at":["vault.example:8484","[::1]:1"],"pin":"ID","id":"KEY","repo":"web1","token":"0101010101010101","secret":"ID","scopes":["append","enrol"]}"#,
             "outlast-invite-1:AAAA",

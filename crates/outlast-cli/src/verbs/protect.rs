@@ -80,7 +80,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
                 configuration.password_file.display()
             ));
             message::line(
-                "KEEP A COPY of the password file elsewhere: without it nobody can read the backup.",
+                "KEEP A COPY of the password elsewhere, on paper by `outlast kit`: without it nobody can read the backup.",
             );
             message::line("");
         }

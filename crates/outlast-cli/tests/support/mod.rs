@@ -9,6 +9,8 @@
 #[path = "../../../outlast-repo/tests/support/tools.rs"]
 pub mod tools;
 
+pub mod kit;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -228,8 +228,12 @@ fn find_candidates(
         name: invite.identity.name().to_owned(),
         kind: crate::custodian::CustodianKind::Vault(Box::new(invite.clone())),
     };
-    // First those that take backups, so that each place has their name.
-    custodians.sort_by_key(|custodian| !custodian.takes_backups());
+    // The one that was named says which repository is meant; then those that take backups, so that each
+    // place has their name.
+    custodians.sort_by_key(|custodian| {
+        let is_named = custodian.location() == request.location;
+        (!is_named, !custodian.takes_backups())
+    });
     custodians.extend(request.invites.iter().map(named));
     for custodian in custodians {
         if let Some(invite) = custodian.invite() {

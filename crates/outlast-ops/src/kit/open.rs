@@ -193,7 +193,19 @@ fn reach(
                 .map_err(|error| CopyError::Away(error.to_string()))?;
             Ok((place.location, place.custodian))
         }
-        CopyPlace::Bucket { bucket, .. } => Err(CopyError::Bucket(bucket.clone())),
+        CopyPlace::Bucket {
+            endpoint,
+            bucket,
+            prefix,
+            ..
+        } => {
+            // With credentials from the environment, where this program reads buckets.
+            let text = format!("s3:{endpoint}/{bucket}/{prefix}");
+            let location = Location::parse(&text);
+            let location = location.map_err(|_| CopyError::Bucket(bucket.clone()))?;
+            connect.capabilities = Capabilities::RESTORE;
+            Ok((location, None))
+        }
         CopyPlace::Folder { path, below, mark } => {
             let path = PathBuf::from(path);
             let known = FolderCustodian {
