@@ -119,7 +119,10 @@ fn any_one_copy_is_enough_on_a_clean_machine() {
     let disk = world.join("disk");
     let disk_text = format!("disk:{}", disk.display());
     succeeds(&world, &["custodian", "add", &disk_text, "--name", "usb"]);
-    succeeds(&world, &["protect", "documents"]);
+    let said = succeeds(&world, &["protect", "documents"]);
+    let receipt = said.lines().find(|line| line.contains("receipt: first"));
+    let entry = receipt.unwrap().split("entry ").nth(1).unwrap();
+    let entry: String = entry.chars().take_while(char::is_ascii_digit).collect();
     // A token to read is for the paper alone.
     world.write(
         "first.invite",
@@ -176,6 +179,10 @@ fn any_one_copy_is_enough_on_a_clean_machine() {
     // As it was before anything was there, and now.
     let kit = ["recover", "--kit", "kit.txt", "--as-of", "2020-01-01"];
     refused(&clean, &kit, 1);
+    let kit = ["recover", "--kit", "kit.txt", "--as-of", &entry];
+    let said = succeeds(&clean, &kit);
+    assert!(said.contains("only vaults show the past"), "{said}");
+    assert!(said.contains("at first.example"), "{said}");
 
     // Two fall, in each way: whichever is left is enough.
     drop(second_serving);
@@ -247,6 +254,10 @@ fn a_copy_full_of_garbage_costs_nothing_but_a_line() {
     );
     assert!(said.contains("from sound"), "{said}");
     assert_restored(&world, &world.join("out"));
+    // Beside one that takes connections and says nothing, ever.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("rest:http://{}/", silent.local_addr().unwrap());
+    let hanging = ["--copy", &address, "--stuck-request-timeout", "1s"];
     // Keys and config that are garbage too.
     fs::remove_dir_all(world.join("repository/keys")).unwrap();
     for name in [
@@ -256,13 +267,12 @@ fn a_copy_full_of_garbage_costs_nothing_but_a_line() {
         let _ = fs::remove_file(world.join("repository").join(name));
         world.write(&format!("repository/{name}"), [7; 200]);
     }
-    let said = succeeds(
-        &world,
-        &[
-            "recover", "--kit", "kit.txt", "--copy", "sound", "latest", "--target", "again",
-        ],
-    );
+    let mut arguments = vec!["recover", "--kit", "kit.txt", "--copy", "sound"];
+    arguments.extend(["latest", "--target", "again"]);
+    arguments.extend(hanging);
+    let said = succeeds(&world, &arguments);
     assert!(said.contains("C1 repository: NO"), "{said}");
+    assert!(said.contains("could not be reached"), "{said}");
     assert_restored(&world, &world.join("again"));
 }
 

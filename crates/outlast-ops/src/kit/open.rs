@@ -36,12 +36,19 @@ pub enum Patience {
 }
 
 impl Patience {
-    /// Attempts, and for how long.
-    fn limits(self) -> (u32, Duration) {
-        match self {
-            Self::Looking => (4, Duration::from_secs(20)),
-            Self::Restoring => (8, Duration::from_secs(60)),
-        }
+    /// How often and for how long a place is tried, and how long one that says nothing is waited for:
+    /// one that hangs must not keep anybody from the others.
+    fn apply(self, connect: &mut ConnectOptions) {
+        let (attempts_max, elapsed_max, idle) = match self {
+            Self::Looking => (4, Duration::from_secs(20), Duration::from_secs(30)),
+            Self::Restoring => (8, Duration::from_secs(60), Duration::from_secs(60)),
+        };
+        connect.retry = RetryPolicy {
+            attempts_max,
+            elapsed_max,
+            ..connect.retry.clone()
+        };
+        connect.timeouts.idle = connect.timeouts.idle.min(idle);
     }
 }
 
@@ -254,12 +261,7 @@ fn told_by(error: RepoError) -> CopyError {
 /// [`CopyError`].
 pub fn open_copy(copy: &KitCopy, with: &OpenCopies<'_>) -> Result<OpenedCopy, CopyError> {
     let mut connect = with.connect.clone();
-    let (attempts_max, elapsed_max) = with.patience.limits();
-    connect.retry = RetryPolicy {
-        attempts_max,
-        elapsed_max,
-        ..connect.retry
-    };
+    with.patience.apply(&mut connect);
     let (location, custodian) = reach(copy, with.as_of, &mut connect)?;
     let options = SessionOptions {
         location: Some(location),
