@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use crate::clock::SystemClock;
 use crate::{
     Capabilities, Deletes, Limit, Limits, LocalStore, Location, RestOptions, RestStore, Restricted,
-    Retry, RetryObserver, RetryPolicy, Secret, StoreError, Throttle, Timeouts, TlsOptions,
+    Retry, RetryObserver, RetryPolicy, S3Options, S3Store, Secret, StoreError, Throttle, Timeouts,
+    TlsOptions,
 };
 
 /// Everything about a connection that the location does not say.
@@ -16,6 +17,8 @@ pub struct ConnectOptions {
     pub rest_user: Option<String>,
     /// The REST password, where the location names neither user nor password.
     pub rest_password: Option<Secret>,
+    /// What the location of a bucket does not say.
+    pub s3: S3Options,
     /// How TLS connections are made.
     pub tls: TlsOptions,
     /// Operations at a time; what suits the kind of store where this is `None`.
@@ -69,6 +72,17 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
                 Capabilities::ALL => Arc::new(store),
                 capabilities => Arc::new(Restricted::new(store, capabilities)),
             }
+        }
+        Location::S3(location) => {
+            let defaults = RestOptions::default();
+            let http = RestOptions {
+                tls: options.tls.clone(),
+                connections: options.connections.unwrap_or(defaults.connections),
+                timeouts: options.timeouts,
+                throttle,
+                ..defaults
+            };
+            Arc::new(S3Store::new(location, &options.s3, &http)?)
         }
     };
     let mut retry = Retry::new(store, options.retry.clone()).with_clock(clock);

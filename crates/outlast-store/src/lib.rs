@@ -5,7 +5,7 @@
 //! a `Store` or a `LockStore` cannot delete a backup.
 //!
 //! [`open`] makes a store from a [`Location`]. Adapters: [`MemoryStore`], [`LocalStore`],
-//! [`RestStore`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`], and
+//! [`RestStore`], [`S3Store`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`], and
 //! [`Several`], which makes one store of many. Every one of them passes
 //! [`conformance`]; [`faults`] has stores that fail on purpose, and [`testing`] a REST server in
 //! this process, for the tests of other crates.
@@ -20,6 +20,7 @@ mod local;
 mod memory;
 mod open_files;
 mod rest;
+mod s3;
 
 mod cache;
 mod clock;
@@ -52,4 +53,8 @@ pub use rest::{
 };
 pub use restricted::{Refused, Restricted};
 pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};
+pub use s3::{
+    RETENTION_DAYS_MAX, Renewed, RequestCounts, RetainedObject, RetentionMode, S3Credentials,
+    S3Location, S3Options, S3Store, S3Style,
+};
 pub use several::{Connect, Place, Report, Several, SeveralOptions, Spool, Standing};

@@ -8,9 +8,10 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::StoreError;
+use crate::s3::S3Location;
 
 /// Kinds of stores that restic knows and that cannot be opened yet.
-const KINDS_NOT_SUPPORTED: [&str; 7] = ["s3", "sftp", "b2", "azure", "gs", "swift", "rclone"];
+const KINDS_NOT_SUPPORTED: [&str; 6] = ["sftp", "b2", "azure", "gs", "swift", "rclone"];
 
 /// A text that is not shown by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Location {
     Local(PathBuf),
     /// A restic REST server.
     Rest(RestLocation),
+    /// A bucket that speaks S3.
+    S3(S3Location),
 }
 
 /// A repository at a restic REST server.
@@ -55,7 +58,8 @@ pub struct RestLocation {
 }
 
 impl Location {
-    /// Understands a location: a path, `local:path` or `rest:http(s)://user:password@host:port/path/`.
+    /// Understands a location: a path, `local:path`, `rest:http(s)://user:password@host:port/path/` or
+    /// `s3:https://host/bucket/path`.
     ///
     /// # Errors
     /// [`StoreError::Location`] for what cannot be understood and for kinds not supported yet. The
@@ -72,9 +76,10 @@ impl Location {
             Some(("local", "")) => refuse("no path follows \"local:\"".to_owned()),
             Some(("local", path)) => Ok(Location::Local(path.into())),
             Some(("rest", address)) => RestLocation::parse(address).map(Location::Rest),
+            Some(("s3", address)) => S3Location::parse(address).map(Location::S3),
             Some((kind, _)) if KINDS_NOT_SUPPORTED.contains(&kind) => refuse(format!(
-                "repositories at \"{kind}:\" are not supported yet; a folder, \"local:PATH\" and \
-                 \"rest:https://HOST/PATH/\" are"
+                "repositories at \"{kind}:\" are not supported yet; a folder, \"local:PATH\", \
+                 \"rest:https://HOST/PATH/\" and \"s3:https://HOST/BUCKET/PATH\" are"
             )),
             Some(("http" | "https", _)) => refuse(
                 "put \"rest:\" before the address if there is a restic REST server".to_owned(),
@@ -153,6 +158,7 @@ impl fmt::Display for Location {
         match self {
             Location::Local(path) => path.display().fmt(f),
             Location::Rest(rest) => rest.fmt(f),
+            Location::S3(s3) => s3.fmt(f),
         }
     }
 }
@@ -223,7 +229,7 @@ mod tests {
             ("", "empty"),
             ("local:", "no path"),
             ("a\0b", "NUL"),
-            ("s3:https://key:geheim@host/bucket", "not supported yet"),
+            ("s3:https://key:geheim@host/bucket", "AWS_ACCESS_KEY_ID"),
             ("sftp:me:geheim@host:/x", "not supported yet"),
             ("b2:x", "not supported yet"),
             ("azure:x", "not supported yet"),

@@ -94,7 +94,7 @@ pub(super) struct Client {
 }
 
 /// A request that brought no usable answer.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// No answer came, or not all of it. Whether the server did what it was asked is unknown.
     Transport(String),
     /// The server answered something else than success.
@@ -105,34 +105,7 @@ pub(super) enum Failure {
 
 impl Client {
     pub(super) fn new(location: &RestLocation, options: &RestOptions) -> Result<Self, StoreError> {
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("outlast/", env!("CARGO_PKG_VERSION")))
-            .max_response_header_size(HEADER_BYTES_MAX)
-            .max_idle_connections(options.connections)
-            .max_idle_connections_per_host(options.connections)
-            .timeout_connect(Some(options.timeouts.connect))
-            .timeout_per_read(Some(options.timeouts.idle))
-            .timeout_per_write(Some(options.timeouts.idle));
-        let pin = options.tls.pin;
-        if pin.is_some() && location.url.scheme() != "https" {
-            let message = "a server whose key is pinned is reached by https only".to_owned();
-            return Err(StoreError::Location(message));
-        }
-        if location.url.scheme() == "https" && pin.is_none() {
-            config = config.tls_config(tls_config(&options.tls)?);
-        }
-        if is_this_machine(&location.url) {
-            // A proxy is elsewhere: "localhost" would be another machine there.
-            config = config.proxy(None);
-        }
-        let config = config.build();
-        let agent = match pin {
-            Some(pin) => pinned::agent(config, pin)
-                .map_err(|error| StoreError::Location(error.to_string()))?,
-            None => config.into(),
-        };
+        let agent = agent(&location.url, options)?;
         Ok(Self {
             agent,
             base: location.url.clone(),
@@ -243,23 +216,7 @@ impl Client {
         max: u64,
         mut take: impl FnMut(&[u8]),
     ) -> Result<u64, Failure> {
-        let mut reader = body.as_reader().take(max);
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut total = 0;
-        loop {
-            match reader.read(&mut piece) {
-                Ok(0) => return Ok(total),
-                Ok(count) => {
-                    take(&piece[..count]);
-                    total += count as u64;
-                    if let Some(throttle) = &self.throttle {
-                        throttle.download(count);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Failure::Transport(error.to_string())),
-            }
-        }
+        read_pieces(body, max, self.throttle.as_deref(), &mut take)
     }
 
     /// What a failure means for the caller of the store.
@@ -325,9 +282,68 @@ impl Client {
     }
 }
 
+/// Hands a body of at most `max` bytes to `take`, piece by piece. Returns the number of bytes.
+pub(crate) fn read_pieces(
+    body: &mut Body,
+    max: u64,
+    throttle: Option<&Throttle>,
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<u64, Failure> {
+    let mut reader = body.as_reader().take(max);
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut total = 0;
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(total),
+            Ok(count) => {
+                take(&piece[..count]);
+                total += count as u64;
+                if let Some(throttle) = throttle {
+                    throttle.download(count);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Failure::Transport(error.to_string())),
+        }
+    }
+}
+
+/// What makes the connections to a server at `url`, with bounds and waits as `options` say.
+pub(crate) fn agent(url: &Url, options: &RestOptions) -> Result<Agent, StoreError> {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("outlast/", env!("CARGO_PKG_VERSION")))
+        .max_response_header_size(HEADER_BYTES_MAX)
+        .max_idle_connections(options.connections)
+        .max_idle_connections_per_host(options.connections)
+        .timeout_connect(Some(options.timeouts.connect))
+        .timeout_per_read(Some(options.timeouts.idle))
+        .timeout_per_write(Some(options.timeouts.idle));
+    let pin = options.tls.pin;
+    if pin.is_some() && url.scheme() != "https" {
+        let message = "a server whose key is pinned is reached by https only".to_owned();
+        return Err(StoreError::Location(message));
+    }
+    if url.scheme() == "https" && pin.is_none() {
+        config = config.tls_config(tls_config(&options.tls)?);
+    }
+    if is_this_machine(url) {
+        // A proxy is elsewhere: "localhost" would be another machine there.
+        config = config.proxy(None);
+    }
+    let config = config.build();
+    match pin {
+        Some(pin) => {
+            pinned::agent(config, pin).map_err(|error| StoreError::Location(error.to_string()))
+        }
+        None => Ok(config.into()),
+    }
+}
+
 /// Reads the little that may be left of a body: only a connection whose answer was read to its end
 /// can serve again.
-fn finish(mut rest: impl Read) {
+pub(crate) fn finish(mut rest: impl Read) {
     // The answer itself is already known; a connection that fails now will not be used again.
     let _ = rest
         .by_ref()
@@ -336,9 +352,9 @@ fn finish(mut rest: impl Read) {
 }
 
 /// A body on its way up, let through by the throttle.
-struct Pieces<'a> {
-    left: &'a [u8],
-    throttle: Option<&'a Throttle>,
+pub(crate) struct Pieces<'a> {
+    pub(crate) left: &'a [u8],
+    pub(crate) throttle: Option<&'a Throttle>,
 }
 
 impl Read for Pieces<'_> {
@@ -429,7 +445,7 @@ fn reason(answer: &mut Response<Body>) -> String {
 }
 
 /// Without line breaks and other control characters: it comes from outside and goes to a terminal.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let plain: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -437,7 +453,7 @@ fn one_line(text: &str) -> String {
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn failure(error: ureq::Error) -> Failure {
+pub(crate) fn failure(error: ureq::Error) -> Failure {
     let text = error.to_string();
     match error {
         // What the verifier of a pin says has no words of its own.

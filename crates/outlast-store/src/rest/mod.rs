@@ -3,7 +3,7 @@
 //! Every body is bounded. What the server says about a refused or interrupted upload is not taken
 //! at its word: the store looks at what is there now.
 
-mod client;
+pub(crate) mod client;
 mod listing;
 mod pinned;
 mod requests;
