@@ -238,7 +238,11 @@ fn ssh(host: &str, program: &Path) -> Outcome {
         Ok(output) if output.status.success() => Outcome::Succeeded,
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().last().unwrap_or("refused").to_owned();
+            let last = said
+                .lines()
+                .last()
+                .unwrap_or("it failed and did not say why")
+                .to_owned();
             let is_refusal = last.contains("denied") || last.contains("refused");
             match is_refusal {
                 true => Outcome::Refused(last),
