@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use outlast_ops::kit::{
-    KitCopy, KitRequest, MadeKit, MakeError, OpenCopies, PageFacts, Patience, ReadKit, Section,
-    Sheet, TYPED_BYTES_MAX, TriedCopy, make_kit, open_copies, page_html, page_text, read_kit,
-    write_page,
+    CopyPlace, KitCopy, KitRequest, MadeKit, MakeError, OpenCopies, PageFacts, Patience, ReadKit,
+    Section, Sheet, TYPED_BYTES_MAX, TriedCopy, make_kit, open_copies, page_html, page_text,
+    read_kit, write_page,
 };
 use outlast_ops::{Configuration, Places, write_durably};
+use outlast_store::{Location, S3Credentials};
 use outlast_wire::Invite;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -41,6 +42,9 @@ pub struct Arguments {
     /// Put the password on paper that is used now, and add no key for the kit
     #[arg(long)]
     existing_password: bool,
+    /// File with a key that reads buckets and nothing else, in the form of ~/.aws/credentials
+    #[arg(long, value_name = "FILE")]
+    bucket_key: Option<PathBuf>,
     /// Words to be printed: where outlast is to be had, whom to call
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -149,6 +153,10 @@ fn make(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
         location,
         password,
         invites: arguments.invites.read()?,
+        bucket_access: match &arguments.bucket_key {
+            Some(file) => Some(S3Credentials::read(file, "default")?),
+            None => None,
+        },
         split: arguments.split,
         existing_password: arguments.existing_password,
         connect: context.connect_options()?,
@@ -258,8 +266,7 @@ pub fn copies_of(
     kit: &ReadKit,
     invites: &[Invite],
     others: &[String],
-) -> Vec<(Option<Section>, KitCopy)> {
-    use outlast_ops::kit::CopyPlace;
+) -> Result<Vec<(Option<Section>, KitCopy)>, Failure> {
     let mut copies: Vec<(Option<Section>, KitCopy)> = kit
         .copies
         .iter()
@@ -301,13 +308,23 @@ pub fn copies_of(
         }
     }
     for other in others {
-        let place = match other.strip_prefix("rest:") {
-            Some(url) => CopyPlace::Rest {
-                url: url.to_owned(),
-                login: None,
+        let place = match Location::parse(other)? {
+            Location::Rest(rest) => CopyPlace::Rest {
+                url: rest.url.to_string(),
+                login: rest.user.zip(
+                    rest.password
+                        .map(|secret| Zeroizing::new(secret.reveal().to_owned())),
+                ),
             },
-            None => CopyPlace::Folder {
-                path: other.clone(),
+            Location::S3(bucket) => CopyPlace::Bucket {
+                endpoint: bucket.endpoint.to_string(),
+                region: String::new(),
+                bucket: bucket.bucket,
+                prefix: bucket.prefix,
+                access: None,
+            },
+            Location::Local(path) => CopyPlace::Folder {
+                path: path.to_string_lossy().into_owned(),
                 below: String::new(),
                 mark: String::new(),
             },
@@ -315,7 +332,7 @@ pub fn copies_of(
         let name = other.clone();
         copies.push((None, KitCopy { name, place }));
     }
-    copies
+    Ok(copies)
 }
 
 /// What copies are opened with, if the kit has a key.
@@ -390,7 +407,7 @@ pub fn tell_tried(context: &Context, tried: &[TriedCopy]) -> usize {
 
 fn check(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let kit = read_sheets(&arguments.files)?;
-    let copies = copies_of(&kit, &arguments.invites.read()?, &[]);
+    let copies = copies_of(&kit, &arguments.invites.read()?, &[])?;
     let tried = open_copies(&copies, &open_with(context, &kit, Patience::Looking)?);
     let opened = tell_tried(context, &tried);
     if opened == tried.len() && opened > 0 && kit.problems.is_empty() {

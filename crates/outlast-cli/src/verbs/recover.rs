@@ -26,7 +26,7 @@ pub struct Arguments {
     kit: Vec<PathBuf>,
     #[command(flatten)]
     invites: InviteArguments,
-    /// Try this folder or REST server too: a disk mounted elsewhere, or what was exported of a bucket
+    /// Try this folder, REST server or bucket too, as a disk that is mounted elsewhere
     #[arg(long, value_name = "LOCATION", requires = "kit")]
     copy: Vec<String>,
     /// Write the repository's password into a file, for other verbs and for restic
@@ -53,7 +53,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
         ));
     }
     let kit = read_sheets(&arguments.kit)?;
-    let copies = copies_of(&kit, &arguments.invites.read()?, &arguments.copy);
+    let copies = copies_of(&kit, &arguments.invites.read()?, &arguments.copy)?;
     if let (Some(path), Some(password)) = (&arguments.password_to, &kit.password) {
         let mut line = password.clone();
         line.push(b'\n');

@@ -11,7 +11,7 @@ use outlast_custody::Scope;
 use outlast_format::ScryptCost;
 use outlast_object::{ObjectKind, ObjectName};
 use outlast_repo::{Cancel, Environment, NewKey, RepoError, add_verified_key};
-use outlast_store::{ConnectOptions, Location, StoreError};
+use outlast_store::{ConnectOptions, Location, S3Credentials, StoreError};
 use outlast_wire::Invite;
 use zeroize::Zeroizing;
 
@@ -66,6 +66,8 @@ pub struct KitRequest {
     pub password: Zeroizing<Vec<u8>>,
     /// Invites to read with, which this machine does not keep.
     pub invites: Vec<Invite>,
+    /// A key that reads buckets, to be put on paper.
+    pub bucket_access: Option<S3Credentials>,
     /// How many shares bring back the key, and how many there are.
     pub split: Option<(u8, u8)>,
     /// The password that is there, and no key of the kit's own.
@@ -101,7 +103,7 @@ pub fn make_kit(
     cancel: &Cancel,
 ) -> Result<MadeKit, MakeError> {
     let mut warnings = Vec::new();
-    let candidates = find_candidates(places, request, &mut warnings)?;
+    let candidates = find_candidates(places, request)?;
     let (mut copies, mut opened, mut unseen) = (Vec::new(), Vec::new(), false);
     let mut reasons = Vec::new();
     let mut repository = None;
@@ -142,6 +144,12 @@ pub fn make_kit(
             warnings.push(format!(
                 "{name}: the kit has no token to read with; its operator makes one with \
                  `outlast-vault invite {repository} --scope restore`, and --invite puts it on paper"
+            ));
+        }
+        if matches!(candidate.copy.place, CopyPlace::Bucket { access: None, .. }) {
+            warnings.push(format!(
+                "{name}: the kit has no key to read the bucket with; make one that can read versions \
+                 and nothing else, and --bucket-key puts it on paper"
             ));
         }
         copies.push(candidate.copy);
@@ -201,27 +209,17 @@ fn random<const N: usize>() -> Result<[u8; N], MakeError> {
 
 /// The repository that was named, and all custodians; a vault with one token to append and one to
 /// restore is one place.
-fn find_candidates(
-    places: &Places,
-    request: &KitRequest,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Candidate>, MakeError> {
-    let mut candidates = Vec::new();
+fn find_candidates(places: &Places, request: &KitRequest) -> Result<Vec<Candidate>, MakeError> {
+    let mut candidates: Vec<Candidate> = Vec::new();
     if !is_custodian_location(&request.location) {
         let place = find_place(&request.location, None, &mut request.connect.clone())?;
-        let place = describe_location(&place.location, &request.connect);
-        match place {
-            Some(place) => candidates.push(Candidate {
-                copy: KitCopy {
-                    name: "repository".to_owned(),
-                    place,
-                },
-                custodian: None,
-            }),
-            None => {
-                warnings.push("the repository itself is of a kind that kits do not know".to_owned())
-            }
-        }
+        candidates.push(Candidate {
+            copy: KitCopy {
+                name: "repository".to_owned(),
+                place: describe_location(&place.location, request),
+            },
+            custodian: None,
+        });
     }
     let mut custodians = Custodians::of(places).list()?;
     let named = |invite: &Invite| Custodian {
@@ -253,10 +251,14 @@ fn find_candidates(
                 custodian: Some(custodian),
             });
         } else {
-            warnings.push(format!(
-                "{} is of a kind that kits do not know yet, and is not on it",
-                custodian.name
-            ));
+            let place = place_of_custodian(custodian.clone(), None, &mut request.connect.clone())?;
+            candidates.push(Candidate {
+                copy: KitCopy {
+                    name: custodian.name.clone(),
+                    place: describe_location(&place.location, request),
+                },
+                custodian: Some(custodian),
+            });
         }
     }
     Ok(candidates)
@@ -297,31 +299,38 @@ fn add_vault(candidates: &mut Vec<Candidate>, custodian: &Custodian, invite: &In
     });
 }
 
-/// A location that is no custodian's.
-fn describe_location(location: &Location, connect: &ConnectOptions) -> Option<CopyPlace> {
-    #[allow(
-        unreachable_patterns,
-        reason = "kinds of locations are added elsewhere"
-    )]
+/// What is known of a location. The keys to a bucket that this machine has can do more than to read, so that
+/// they are not put on paper.
+fn describe_location(location: &Location, request: &KitRequest) -> CopyPlace {
+    let connect = &request.connect;
     match location {
         Location::Local(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            Some(CopyPlace::Folder {
+            CopyPlace::Folder {
                 path: path.to_string_lossy().into_owned(),
                 below: String::new(),
                 mark: String::new(),
-            })
+            }
         }
         Location::Rest(rest) => {
             let user = rest.user.clone().or_else(|| connect.rest_user.clone());
             let password = rest.password.as_ref().or(connect.rest_password.as_ref());
             let login = user.zip(password.map(|secret| Zeroizing::new(secret.reveal().to_owned())));
-            Some(CopyPlace::Rest {
+            CopyPlace::Rest {
                 url: rest.url.to_string(),
                 login,
-            })
+            }
         }
-        _ => None,
+        Location::S3(bucket) => CopyPlace::Bucket {
+            endpoint: bucket.endpoint.to_string(),
+            region: connect.s3.region.clone().unwrap_or_default(),
+            bucket: bucket.bucket.clone(),
+            prefix: bucket.prefix.clone(),
+            access: request.bucket_access.as_ref().map(|credentials| {
+                let secret = Zeroizing::new(credentials.secret_key.reveal().to_owned());
+                (credentials.access_key.clone(), secret)
+            }),
+        },
     }
 }
 

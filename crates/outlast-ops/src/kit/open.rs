@@ -13,7 +13,9 @@ use outlast_object::ObjectKind;
 use outlast_repo::{
     AdmissionFacts, Cancel, Environment, RepoError, SnapshotFilter, SnapshotRequest, StoredSnapshot,
 };
-use outlast_store::{Capabilities, ConnectOptions, Location, RetryPolicy, Secret, StoreError};
+use outlast_store::{
+    Capabilities, ConnectOptions, Location, RetryPolicy, S3Credentials, Secret, StoreError,
+};
 use outlast_wire::Invite;
 use zeroize::Zeroizing;
 
@@ -61,11 +63,6 @@ pub enum CopyError {
     /// The paper has no token.
     #[error("the kit has no token to read it with: its operator makes one, see --invite")]
     NoToken,
-    /// A bucket.
-    #[error(
-        "{0}: export the bucket first, as docs/recovery-kit.md says, and name the folder with --copy"
-    )]
-    Bucket(String),
     /// It is not there, or does not answer.
     #[error("could not be reached: {0}")]
     Away(String),
@@ -202,15 +199,26 @@ fn reach(
         }
         CopyPlace::Bucket {
             endpoint,
+            region,
             bucket,
             prefix,
-            ..
+            access,
         } => {
-            // With credentials from the environment, where this program reads buckets.
-            let text = format!("s3:{endpoint}/{bucket}/{prefix}");
-            let location = Location::parse(&text);
-            let location = location.map_err(|_| CopyError::Bucket(bucket.clone()))?;
+            // Without a key on paper, the environment may have one.
+            if let Some((access_key, secret)) = access {
+                connect.s3.credentials = Some(S3Credentials {
+                    access_key: access_key.clone(),
+                    secret_key: Secret::new(secret.as_str()),
+                    session_token: None,
+                });
+            }
+            if !region.is_empty() {
+                connect.s3.region = Some(region.clone());
+            }
             connect.capabilities = Capabilities::RESTORE;
+            let endpoint = endpoint.trim_end_matches('/');
+            let location = Location::parse(&format!("s3:{endpoint}/{bucket}/{prefix}"));
+            let location = location.map_err(|error| CopyError::Away(error.to_string()))?;
             Ok((location, None))
         }
         CopyPlace::Folder { path, below, mark } => {

@@ -216,6 +216,11 @@ fn copies_with_restic(out: &mut Builder, sheet: &Sheet) {
     }
     let is_bucket = |copy: &KitCopy| matches!(copy.place, CopyPlace::Bucket { .. });
     if sheet.copies.iter().any(is_bucket) {
+        out.say(
+            "restic reads the newest versions in a bucket, which somebody may have planted. This \
+             program, typed into bucket.sh, brings the true ones into a folder first, with the \
+             provider's own tool, aws. `outlast export` does the same.",
+        );
         out.0.push(Block::Program(BUCKET_PROGRAM));
     }
 }
@@ -296,17 +301,32 @@ fn restic_commands(label: &str, copy: &KitCopy) -> Result<Vec<Zeroizing<String>>
         }
         CopyPlace::Bucket {
             endpoint,
+            region,
             bucket,
             prefix,
-            ..
+            access,
         } => {
-            return Err(format!(
-                "restic reads the newest versions of a bucket, which somebody may have planted. First \
-                 bring the true ones of bucket {bucket} at {endpoint}, below {prefix:?}, into a \
-                 folder, with `outlast export FOLDER`, or with the provider's own tool: the program \
-                 below, typed into bucket.sh, as sh bucket.sh {bucket} {prefix} FOLDER; then: restic \
-                 -r FOLDER --password-file password restore latest --target restored-{label}"
-            ));
+            if let Some((key, secret)) = access {
+                commands.push(Zeroizing::new(format!(
+                    "export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}",
+                    shell_quote(key),
+                    shell_quote(secret)
+                )));
+            }
+            let mut place = format!("export AWS_ENDPOINT_URL={}", shell_quote(endpoint));
+            if !region.is_empty() {
+                place.push_str(&format!(" AWS_DEFAULT_REGION={}", shell_quote(region)));
+            }
+            commands.push(Zeroizing::new(place));
+            let prefix = match prefix.as_str() {
+                "" => String::new(),
+                prefix => format!("{prefix}/"),
+            };
+            let (bucket, prefix) = (shell_quote(bucket), shell_quote(&prefix));
+            commands.push(Zeroizing::new(format!(
+                "sh bucket.sh {bucket} {prefix} {label}-true"
+            )));
+            commands.extend(restic(label, &format!("-r {label}-true")));
         }
     }
     Ok(commands)
@@ -362,7 +382,7 @@ fn facts_of(copy: &KitCopy) -> Vec<(String, String)> {
             access,
         } => {
             let access = access.as_ref().map_or(
-                "not on this paper: an access key that may read is needed",
+                "not on this paper; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to one that reads",
                 |(id, _)| id.as_str(),
             );
             vec![
