@@ -313,10 +313,17 @@ fn restic_commands(label: &str, copy: &KitCopy) -> Result<Vec<Zeroizing<String>>
                     shell_quote(secret)
                 )));
             }
-            let mut place = format!("export AWS_ENDPOINT_URL={}", shell_quote(endpoint));
-            if !region.is_empty() {
-                place.push_str(&format!(" AWS_DEFAULT_REGION={}", shell_quote(region)));
-            }
+            // The tool wants one, also where the service does not care.
+            let region = if region.is_empty() {
+                "us-east-1"
+            } else {
+                region
+            };
+            let place = format!(
+                "export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={}",
+                shell_quote(endpoint),
+                shell_quote(region)
+            );
             commands.push(Zeroizing::new(place));
             let prefix = match prefix.as_str() {
                 "" => String::new(),
