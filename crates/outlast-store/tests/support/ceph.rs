@@ -1,0 +1,123 @@
+//! A real Ceph with its S3 gateway, shared by the tests of one binary.
+//!
+//! It ends with the test's process: its standard input does.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use outlast_object::{ObjectKind, ObjectName};
+use outlast_store::{Location, S3Credentials, S3Location, S3Options, Secret};
+
+/// A running gateway.
+pub struct Ceph {
+    _child: Child,
+    port: u16,
+    buckets: AtomicUsize,
+}
+
+/// The gateway, or none where Ceph is not installed.
+pub fn ceph() -> Option<&'static Ceph> {
+    static SHARED: OnceLock<Option<Ceph>> = OnceLock::new();
+    let shared = SHARED.get_or_init(Ceph::start).as_ref();
+    if shared.is_none() {
+        let why = "this test needs Ceph: ceph-mon, ceph-osd, radosgw and ceph-common";
+        eprintln!("SKIPPED: {why}");
+        let required = std::env::var_os("OUTLAST_TEST_REQUIRE_TOOLS");
+        assert!(required.is_none_or(|value| value != "1"), "{why}");
+    }
+    shared
+}
+
+impl Ceph {
+    fn start() -> Option<Self> {
+        if Command::new("radosgw").arg("--version").output().is_err() {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap().keep();
+        // Both at once, so that they differ.
+        let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (monitor, gateway) = (listen(), listen());
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let ports = [port(&monitor), port(&gateway)];
+        drop((monitor, gateway));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/ceph.sh");
+        let mut child = Command::new("bash")
+            .arg(script)
+            .arg(&folder)
+            .args(ports.map(|port| port.to_string()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "Ceph did not start");
+        Some(Self {
+            _child: child,
+            port: ports[1],
+            buckets: AtomicUsize::new(0),
+        })
+    }
+
+    /// The location of a bucket that nobody has used yet.
+    pub fn fresh(&self) -> S3Location {
+        let number = self.buckets.fetch_add(1, Ordering::Relaxed);
+        let text = format!("s3:http://127.0.0.1:{}/bucket-{number}/a/b", self.port);
+        match Location::parse(&text).unwrap() {
+            Location::S3(location) => location,
+            other => panic!("{other} is no bucket"),
+        }
+    }
+
+    /// With all the rights of the buckets' owner.
+    pub fn owner(&self) -> S3Options {
+        S3Options {
+            credentials: Some(S3Credentials {
+                access_key: "owner-key".to_owned(),
+                secret_key: Secret::new("owner-secret"),
+                session_token: None,
+            }),
+            ..S3Options::default()
+        }
+    }
+
+    /// Writes a version over an object, as whoever has the owner's keys can.
+    pub fn put(&self, location: &S3Location, name: &ObjectName, bytes: &[u8]) {
+        self.curl(location, name, &["-X", "PUT", "--data-binary", "@-"], bytes);
+    }
+
+    /// Deletes an object in the plain way, which leaves a marker.
+    pub fn hide(&self, location: &S3Location, name: &ObjectName) {
+        self.curl(location, name, &["-X", "DELETE"], b"");
+    }
+
+    /// A request by another program, signed by it.
+    fn curl(&self, location: &S3Location, name: &ObjectName, arguments: &[&str], input: &[u8]) {
+        let id = name.id().to_string();
+        let place = match name.kind() {
+            ObjectKind::Config => "config".to_owned(),
+            ObjectKind::Pack => format!("data/{}/{id}", &id[..2]),
+            kind => format!("{}/{id}", kind.folder()),
+        };
+        let (bucket, prefix) = (&location.bucket, &location.prefix);
+        let mut child = Command::new("curl")
+            .args(["-sSf", "--aws-sigv4", "aws:amz:us-east-1:s3"])
+            .args(["--user", "owner-key:owner-secret"])
+            .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
+            .args(arguments)
+            .arg(format!(
+                "http://127.0.0.1:{}/{bucket}/{prefix}/{place}",
+                self.port
+            ))
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        assert!(child.wait().unwrap().success(), "{arguments:?} of {place}");
+    }
+}
