@@ -54,7 +54,9 @@ pub use rest::{
 pub use restricted::{Refused, Restricted};
 pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};
 pub use s3::{
-    RETENTION_DAYS_MAX, Renewed, RequestCounts, RetainedObject, RetentionMode, S3Credentials,
-    S3Location, S3Options, S3Store, S3Style,
+    BucketFinding, BucketRole, BucketState, DefaultRetention, LifecycleRule, ObjectLock, Outcome,
+    Prices, ProbeAttempt, RETENTION_DAYS_MAX, ROUNDED_PRICES, Renewed, RequestCounts,
+    RetainedObject, RetentionMode, S3Credentials, S3Location, S3Options, S3Store, S3Style, Setting,
+    Severity, bucket_policy,
 };
 pub use several::{Connect, Place, Report, Several, SeveralOptions, Spool, Standing};

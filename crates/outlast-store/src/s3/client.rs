@@ -296,17 +296,34 @@ impl S3Client {
 
     /// Makes a request whose answer is a document.
     pub(super) fn document(&self, call: &Call<'_>) -> Result<Element, Failure> {
-        let mut answer = self.exchange(call)?;
-        if !answer.status().is_success() {
-            if self.learn_region(&answer) {
-                answer = self.exchange(call)?;
-            }
-            if !answer.status().is_success() {
-                return Err(refusal(&mut answer));
-            }
-        }
+        let mut answer = self.send(call)?;
         let bytes = self.read_body(&mut answer, DOCUMENT_BYTES_MAX)?;
         xml::parse(&bytes).map_err(Failure::Transport)
+    }
+
+    /// Makes a request whose answer is a text.
+    pub(super) fn text(&self, call: &Call<'_>) -> Result<String, Failure> {
+        let mut answer = self.send(call)?;
+        let bytes = self.read_body(&mut answer, DOCUMENT_BYTES_MAX)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A client of another bucket of the same server. Its requests are counted apart.
+    pub(super) fn for_bucket(&self, bucket: &str) -> Self {
+        Self {
+            agent: self.agent.clone(),
+            place: S3Location {
+                bucket: bucket.to_owned(),
+                ..self.place.clone()
+            },
+            credentials: self.credentials.clone(),
+            region: Mutex::new(self.region()),
+            virtual_host: self.virtual_host,
+            throttle: self.throttle.clone(),
+            now: self.now,
+            counters: Counters::default(),
+            location: self.location.clone(),
+        }
     }
 
     /// The body of an answer, at most `max` bytes of it.

@@ -9,10 +9,14 @@
 //! Every answer is bounded. Nothing here deletes a retained object, or ever shortens a retention.
 
 mod client;
+mod cost;
 mod credentials;
+mod inspect;
 mod layout;
 mod listing;
 mod location;
+mod policy;
+mod probe;
 mod read;
 mod retention;
 mod sign;
@@ -28,8 +32,14 @@ use parking_lot::Mutex;
 use ureq::http::Method;
 
 pub use self::client::RequestCounts;
+pub use self::cost::{Prices, ROUNDED_PRICES};
 pub use self::credentials::S3Credentials;
+pub use self::inspect::{
+    BucketFinding, BucketState, DefaultRetention, LifecycleRule, ObjectLock, Setting, Severity,
+};
 pub use self::location::S3Location;
+pub use self::policy::{BucketRole, bucket_policy};
+pub use self::probe::{Outcome, ProbeAttempt};
 pub use self::retention::{RETENTION_DAYS_MAX, Renewed, RetainedObject, RetentionMode};
 
 use self::client::{Call, Failure, S3Client};

@@ -22,6 +22,9 @@ const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// Retention is extended when less than this part of the period is left.
 const AHEAD_NUMERATOR: u64 = 2;
 const AHEAD_DENOMINATOR: u64 = 3;
+/// Versions of one object that are extended where none of them may be read: whoever plants many is not
+/// to make us pay for all.
+const UNREADABLE_EXTENDED_MAX: usize = 8;
 
 /// Who could end a retention early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,8 +125,12 @@ impl S3Store {
             return renewed;
         }
         let results = self.in_parallel(names, |name| {
-            let found = self.find(name)?;
-            self.extend_found(name, &found, period)
+            match self.find(name) {
+                Ok(found) => self.extend_found(name, &found, period),
+                // Several versions, and credentials that may not read: whichever it is, it is extended.
+                Err(StoreError::Denied { .. }) => self.extend_oldest(name, period),
+                Err(error) => Err(error),
+            }
         });
         for (name, result) in results {
             match result {
@@ -197,6 +204,17 @@ impl S3Store {
         }
     }
 
+    /// Extends the oldest versions of an object. Returns whether one had to be.
+    fn extend_oldest(&self, name: &ObjectName, period: Duration) -> Result<bool, StoreError> {
+        let mut extended = false;
+        let versions = self.versions_of(name)?;
+        let oldest = versions.iter().rev().filter(|version| !version.is_marker);
+        for version in oldest.take(UNREADABLE_EXTENDED_MAX) {
+            extended |= self.extend_found(name, &Found::of(version), period)?;
+        }
+        Ok(extended)
+    }
+
     /// Does something with every object on as many threads as suit the server.
     fn in_parallel<T: Send>(
         &self,
@@ -221,7 +239,7 @@ impl S3Store {
 }
 
 /// A moment as S3 writes it, `2026-11-23T18:11:48Z`.
-fn moment_text(seconds: u64) -> String {
+pub(super) fn moment_text(seconds: u64) -> String {
     let moment = i64::try_from(seconds).ok();
     let moment = moment.and_then(|seconds| Timestamp::from_second(seconds).ok());
     moment
@@ -230,7 +248,7 @@ fn moment_text(seconds: u64) -> String {
         .to_string()
 }
 
-fn read_retention(answer: &Element) -> Option<(RetentionMode, u64)> {
+pub(super) fn read_retention(answer: &Element) -> Option<(RetentionMode, u64)> {
     let mode = match answer.text_of("Mode")? {
         "COMPLIANCE" => RetentionMode::Compliance,
         "GOVERNANCE" => RetentionMode::Governance,

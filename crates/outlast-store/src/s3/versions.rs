@@ -32,7 +32,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn of(version: &Version) -> Self {
+    pub(super) fn of(version: &Version) -> Self {
         Self {
             version: Some(version.id.clone()),
             size: version.size,

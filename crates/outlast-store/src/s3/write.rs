@@ -60,11 +60,7 @@ impl S3Store {
             Choice::Among(candidates) => candidates,
         };
         for version in candidates {
-            let found = Found {
-                version: Some(version.id.clone()),
-                size: version.size,
-                etag: version.etag.clone(),
-            };
+            let found = Found::of(version);
             if self.is_same(name, &found, payload)? {
                 self.versions.remember(name, &found);
                 return Ok(Some(found));
