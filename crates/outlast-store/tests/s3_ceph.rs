@@ -12,7 +12,8 @@ use ceph::ceph;
 use outlast_object::{ObjectKind, ObjectName};
 use outlast_store::conformance::{self, Demands, name_of, sample_bytes};
 use outlast_store::{
-    Deletes, RestOptions, RetentionMode, S3Location, S3Options, S3Store, Store, StoreError,
+    Deletes, Outcome, RestOptions, RetentionMode, S3Location, S3Options, S3Store, Severity, Store,
+    StoreError,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -174,4 +175,93 @@ fn refusals_say_what_to_do() {
         let text = refused.unwrap_err().to_string();
         assert!(text.contains(advice), "{text}");
     }
+}
+
+#[test]
+fn nothing_that_is_retained_can_be_destroyed() {
+    let Some(ceph) = ceph() else { return };
+    let location = ceph.fresh();
+    let options = S3Options {
+        retention: Some(3 * DAY),
+        ..ceph.owner()
+    };
+    let kept = store(&location, &options);
+    kept.prepare().unwrap();
+    let attempts = kept.probe("a-1");
+    assert_eq!(attempts.len(), 11);
+    for attempt in attempts {
+        let refused = matches!(attempt.outcome, Outcome::Refused(_));
+        assert!(refused, "{attempt:?}");
+    }
+}
+
+#[test]
+fn a_bucket_without_lock_is_no_place_to_probe() {
+    let Some(ceph) = ceph() else { return };
+    let plain = store(&ceph.fresh(), &ceph.owner());
+    plain.prepare().unwrap();
+    for attempt in plain.probe("a-1") {
+        let on_twin = attempt.what.contains("twin");
+        let untried = matches!(attempt.outcome, Outcome::Untried(_));
+        assert!(untried || on_twin, "{attempt:?}");
+    }
+}
+
+#[test]
+fn weak_buckets_are_found() {
+    let Some(ceph) = ceph() else { return };
+    let location = ceph.fresh();
+    let options = S3Options {
+        retention: Some(3 * DAY),
+        ..ceph.owner()
+    };
+    let kept = store(&location, &options);
+    kept.prepare().unwrap();
+    let found = || -> Vec<String> {
+        let findings = kept.findings(&kept.inspect(), Some(3 * DAY));
+        findings.into_iter().map(|finding| finding.what).collect()
+    };
+    let has = |part: &str| {
+        let found = found();
+        assert!(
+            found.iter().any(|what| what.contains(part)),
+            "{part}: {found:?}"
+        );
+    };
+    assert_eq!(
+        found(),
+        ["there is no default retention: what other programs write is not retained"]
+    );
+    let lock = |mode: &str, days: u64| {
+        format!(
+            "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
+             <DefaultRetention><Mode>{mode}</Mode><Days>{days}</Days></DefaultRetention></Rule>\
+             </ObjectLockConfiguration>"
+        )
+    };
+    ceph.set(&location, "object-lock", &lock("COMPLIANCE", 3));
+    assert_eq!(found(), [""; 0]);
+    ceph.set(&location, "object-lock", &lock("COMPLIANCE", 2));
+    has("the default retention is 2 days");
+    ceph.set(&location, "object-lock", &lock("GOVERNANCE", 9));
+    has("governance");
+    let rules = "<LifecycleConfiguration><Rule><ID>old</ID><Prefix></Prefix><Status>Enabled</Status>\
+                 <NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays>\
+                 </NoncurrentVersionExpiration></Rule></LifecycleConfiguration>";
+    ceph.set(&location, "lifecycle", rules);
+    has("the lifecycle rule \"old\"");
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::BUCKET/*"}]}"#;
+    ceph.set(
+        &location,
+        "policy",
+        &policy.replace("BUCKET", &location.bucket),
+    );
+    has("everybody");
+    let plain = store(&ceph.fresh(), &ceph.owner());
+    plain.prepare().unwrap();
+    let findings = plain.findings(&plain.inspect(), None);
+    let unsafe_ones = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Unsafe);
+    assert_eq!(unsafe_ones.count(), 2, "{findings:?}");
 }

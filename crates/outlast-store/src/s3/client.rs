@@ -150,6 +150,8 @@ pub(super) enum Failure {
         code: String,
         reason: String,
     },
+    /// The answer is not the document that was asked for.
+    NoDocument,
     /// We refuse to go on; asking again changes nothing.
     Refused(String),
 }
@@ -298,7 +300,7 @@ impl S3Client {
     pub(super) fn document(&self, call: &Call<'_>) -> Result<Element, Failure> {
         let mut answer = self.send(call)?;
         let bytes = self.read_body(&mut answer, DOCUMENT_BYTES_MAX)?;
-        xml::parse(&bytes).map_err(Failure::Transport)
+        xml::parse(&bytes).map_err(|_| Failure::NoDocument)
     }
 
     /// Makes a request whose answer is a text.
@@ -470,6 +472,10 @@ impl S3Client {
         };
         let (status, code, reason) = match failure {
             Failure::Transport(reason) => return unavailable(operation, location, reason),
+            Failure::NoDocument => {
+                let reason = "the answer is no document".to_owned();
+                return unavailable(operation, location, reason);
+            }
             Failure::Refused(reason) => {
                 return StoreError::Denied {
                     operation,

@@ -8,7 +8,7 @@ use ureq::http::Method;
 
 use super::S3Store;
 use super::client::{Call, Failure, Payload};
-use super::retention::{RetentionMode, moment_text, read_retention};
+use super::retention::{RetentionMode, moment_text};
 
 /// For how long a probe object is retained, seconds.
 const PROBE_SECONDS: u64 = 24 * 60 * 60;
@@ -156,11 +156,9 @@ impl S3Store {
             Err(failure) if failure.is_not_found() => return Ok(false),
             Err(failure) => return Err(failure),
         };
-        let ask = read.query("retention", "");
-        let retained = match self.client.document(&ask) {
-            Ok(answer) => read_retention(&answer),
-            Err(failure) if failure.is_not_found() || failure.is_unknown_request() => None,
-            Err(failure) => return Err(failure),
+        let retained = match self.retention_of_version(&probe.key, Some(&probe.version)) {
+            Err(failure) if failure.is_not_found() => None,
+            retained => retained?,
         };
         // The clock went on since it was made; an hour is far from a day.
         let expected = self

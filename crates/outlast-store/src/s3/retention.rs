@@ -148,22 +148,39 @@ impl S3Store {
         name: &ObjectName,
         found: &Found,
     ) -> Result<Option<(RetentionMode, u64)>, StoreError> {
-        let key = self.key(name);
-        let call = Call::object(Method::GET, &key)
+        self.retention_of_version(&self.key(name), found.version.as_deref())
+            .map_err(|failure| self.failed("read the retention of", name, failure))
+    }
+
+    /// As [`Self::retention_found`], of any key.
+    pub(super) fn retention_of_version(
+        &self,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<Option<(RetentionMode, u64)>, Failure> {
+        let call = Call::object(Method::GET, key)
             .query("retention", "")
-            .version(found.version.as_deref());
+            .version(version);
         match self.client.document(&call) {
-            Ok(answer) => Ok(read_retention(&answer)),
+            Ok(answer) => return Ok(read_retention(&answer)),
             // So servers say that there is none: not of the version, or not in the bucket at all.
             Err(Failure::Status { status, code, .. })
                 if code.starts_with("NoSuchObjectLock")
                     || code.starts_with("ObjectLockConfigurationNotFound")
                     || (status == 400 && code == "InvalidRequest") =>
             {
-                Ok(None)
+                return Ok(None);
             }
-            Err(failure) => Err(self.failed("read the retention of", name, failure)),
+            // Some do not know the question, and answer with the object.
+            Err(Failure::NoDocument) => {}
+            Err(failure) => return Err(failure),
         }
+        let call = Call::object(Method::HEAD, key).version(version);
+        let answer = self.client.send(&call)?;
+        let text = |name: &str| answer.headers().get(name)?.to_str().ok();
+        Ok(text("x-amz-object-lock-mode")
+            .zip(text("x-amz-object-lock-retain-until-date"))
+            .and_then(|(mode, until)| retention_of_texts(mode, until)))
     }
 
     /// Extends a version to `period` from now if less than two thirds of it are left. Returns whether
@@ -248,13 +265,17 @@ pub(super) fn moment_text(seconds: u64) -> String {
         .to_string()
 }
 
-pub(super) fn read_retention(answer: &Element) -> Option<(RetentionMode, u64)> {
-    let mode = match answer.text_of("Mode")? {
+fn read_retention(answer: &Element) -> Option<(RetentionMode, u64)> {
+    retention_of_texts(answer.text_of("Mode")?, answer.text_of("RetainUntilDate")?)
+}
+
+fn retention_of_texts(mode: &str, until: &str) -> Option<(RetentionMode, u64)> {
+    let mode = match mode {
         "COMPLIANCE" => RetentionMode::Compliance,
         "GOVERNANCE" => RetentionMode::Governance,
         _ => return None,
     };
-    let until: Timestamp = answer.text_of("RetainUntilDate")?.parse().ok()?;
+    let until: Timestamp = until.parse().ok()?;
     Some((mode, u64::try_from(until.as_second()).ok()?))
 }
 

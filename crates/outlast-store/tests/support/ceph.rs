@@ -96,7 +96,13 @@ impl Ceph {
         self.curl(location, name, &["-X", "DELETE"], b"");
     }
 
-    /// A request by another program, signed by it.
+    /// Changes a setting of the bucket.
+    pub fn set(&self, location: &S3Location, setting: &str, document: &str) {
+        let path = format!("{}/?{setting}=", location.bucket);
+        let arguments = ["-X", "PUT", "--data-binary", "@-"];
+        self.request(&path, &arguments, document.as_bytes());
+    }
+
     fn curl(&self, location: &S3Location, name: &ObjectName, arguments: &[&str], input: &[u8]) {
         let id = name.id().to_string();
         let place = match name.kind() {
@@ -105,19 +111,21 @@ impl Ceph {
             kind => format!("{}/{id}", kind.folder()),
         };
         let (bucket, prefix) = (&location.bucket, &location.prefix);
+        self.request(&format!("{bucket}/{prefix}/{place}"), arguments, input);
+    }
+
+    /// A request by another program, signed by it.
+    fn request(&self, path: &str, arguments: &[&str], input: &[u8]) {
         let mut child = Command::new("curl")
             .args(["-sSf", "--aws-sigv4", "aws:amz:us-east-1:s3"])
             .args(["--user", "owner-key:owner-secret"])
             .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
             .args(arguments)
-            .arg(format!(
-                "http://127.0.0.1:{}/{bucket}/{prefix}/{place}",
-                self.port
-            ))
+            .arg(format!("http://127.0.0.1:{}/{path}", self.port))
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        assert!(child.wait().unwrap().success(), "{arguments:?} of {place}");
+        assert!(child.wait().unwrap().success(), "{arguments:?} of {path}");
     }
 }
