@@ -12,7 +12,8 @@ use outlast_ops::{
 };
 use outlast_repo::{Cancel, Environment, Notice, Notices, RepoError};
 use outlast_store::{
-    Capabilities, ConnectOptions, Limits, RetryEvent, Secret, Store, Timeouts, TlsOptions,
+    Capabilities, ConnectOptions, Limits, RETENTION_DAYS_MAX, RetryEvent, S3Options, S3Style,
+    Secret, Store, Timeouts, TlsOptions,
 };
 
 use crate::args::GlobalArguments;
@@ -44,6 +45,32 @@ impl Notices for Warnings {
 }
 
 /// Tells of failures that are being dealt with.
+/// What `-o` takes.
+const EXTENDED_OPTIONS: &str = "known are rest.connections, local.connections, s3.connections, rest.token, \
+     s3.region, s3.bucket-lookup and s3.retention-days";
+
+/// Takes an option of a bucket. Returns whether it is one; none if its value is wrong.
+fn bucket_option(key: &str, value: &str, s3: &mut S3Options) -> Option<bool> {
+    match key {
+        "s3.region" => s3.region = Some(value.to_owned()).filter(|value| !value.is_empty()),
+        "s3.bucket-lookup" => {
+            s3.style = match value {
+                "auto" => S3Style::Automatic,
+                "path" => S3Style::Path,
+                "dns" => S3Style::VirtualHost,
+                _ => return None,
+            }
+        }
+        "s3.retention-days" => {
+            let days: u64 = value.parse().ok()?;
+            let fits = (1..=RETENTION_DAYS_MAX).contains(&days);
+            s3.retention = Some(Duration::from_secs(fits.then_some(days)? * 86_400));
+        }
+        _ => return Some(false),
+    }
+    Some(true)
+}
+
 fn tell_of_retry(event: &RetryEvent<'_>) {
     match event {
         RetryEvent::Retrying {
@@ -121,10 +148,14 @@ impl Context {
         };
         let mut connections = None;
         let mut capabilities = Capabilities::ALL;
+        let mut s3 = S3Options {
+            region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
+            ..S3Options::default()
+        };
         for option in &global.option {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key {
-                "rest.connections" | "local.connections" => {
+                "rest.connections" | "local.connections" | "s3.connections" => {
                     let number = value
                         .parse()
                         .map_err(|_| Failure::new(format!("invalid option {option:?}")))?;
@@ -141,9 +172,11 @@ impl Context {
                         }
                     };
                 }
+                _ if bucket_option(key, value, &mut s3)
+                    .ok_or_else(|| Failure::new(format!("invalid option {option:?}")))? => {}
                 _ => {
                     return Err(Failure::new(format!("unknown extended option {key:?}"))
-                        .hint("known are rest.connections, local.connections and rest.token"));
+                        .hint(EXTENDED_OPTIONS));
                 }
             }
         }
@@ -156,6 +189,7 @@ impl Context {
                 insecure: global.insecure_tls,
                 ..TlsOptions::default()
             },
+            s3,
             connections,
             capabilities,
             limits: Limits {

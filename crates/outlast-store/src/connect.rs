@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use crate::clock::SystemClock;
 use crate::{
     Capabilities, Deletes, Limit, Limits, LocalStore, Location, RestOptions, RestStore, Restricted,
-    Retry, RetryObserver, RetryPolicy, S3Options, S3Store, Secret, StoreError, Throttle, Timeouts,
-    TlsOptions,
+    Retry, RetryObserver, RetryPolicy, S3Location, S3Options, S3Store, Secret, StoreError,
+    Throttle, Timeouts, TlsOptions,
 };
 
 /// Everything about a connection that the location does not say.
@@ -73,21 +73,36 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
                 capabilities => Arc::new(Restricted::new(store, capabilities)),
             }
         }
-        Location::S3(location) => {
-            let defaults = RestOptions::default();
-            let http = RestOptions {
-                tls: options.tls.clone(),
-                connections: options.connections.unwrap_or(defaults.connections),
-                timeouts: options.timeouts,
-                throttle,
-                ..defaults
-            };
-            Arc::new(S3Store::new(location, &options.s3, &http)?)
-        }
+        Location::S3(location) => Arc::new(bucket(location, options, throttle)?),
     };
     let mut retry = Retry::new(store, options.retry.clone()).with_clock(clock);
     if let Some(observer) = &options.retry_observer {
         retry = retry.with_observer(Arc::clone(observer));
     }
     Ok(Arc::new(retry))
+}
+
+/// Opens a bucket for what only buckets can do: retention, settings, attempts. Nothing is sent yet, and
+/// nothing is tried twice.
+///
+/// # Errors
+/// [`StoreError::Location`] if credentials are missing or a certificate file cannot be used.
+pub fn open_bucket(location: &S3Location, options: &ConnectOptions) -> Result<S3Store, StoreError> {
+    bucket(location, options, None)
+}
+
+fn bucket(
+    location: &S3Location,
+    options: &ConnectOptions,
+    throttle: Option<Arc<Throttle>>,
+) -> Result<S3Store, StoreError> {
+    let defaults = RestOptions::default();
+    let http = RestOptions {
+        tls: options.tls.clone(),
+        connections: options.connections.unwrap_or(defaults.connections),
+        timeouts: options.timeouts,
+        throttle,
+        ..defaults
+    };
+    S3Store::new(location, &options.s3, &http)
 }

@@ -40,7 +40,7 @@ pub use cache::{
     remove_old_caches,
 };
 pub use clock::{Clock, SystemClock};
-pub use connect::{ConnectOptions, open};
+pub use connect::{ConnectOptions, open, open_bucket};
 pub use error::StoreError;
 pub use limit::{Limit, Limits, Throttle};
 pub use local::{Layout, LocalStore, SyncObserver, SyncPoint, open_local};

@@ -1,6 +1,7 @@
 //! The verbs: a module for each, with its arguments and its act.
 
 mod backup;
+mod bucket;
 mod cache;
 mod cat;
 mod check;
@@ -56,6 +57,8 @@ pub enum Verb {
     Sync(sync::Arguments),
     /// Add, list and forget custodians: those who keep copies
     Custodian(custodian::Arguments),
+    /// Check buckets, extend their retention, and try what they withstand
+    Bucket(bucket::Arguments),
     /// Show and verify the receipts of custodians
     Receipts(receipts::Arguments),
     /// Print the recovery kit, or test one that was typed again
@@ -175,6 +178,7 @@ fn run_verb(command_line: CommandLine, cancel: &Cancel) -> Result<u8, Failure> {
         Verb::Protect(arguments) => protect::run(&context, arguments),
         Verb::Status(arguments) => status::run(&context, &arguments),
         Verb::Prove(arguments) => prove::run(&context, &arguments),
+        Verb::Bucket(arguments) => bucket::run(&context, &arguments),
         Verb::Sync(arguments) => sync::run(&context, &arguments),
         Verb::Custodian(arguments) => custodian::run(&context, &arguments),
         Verb::Receipts(arguments) => receipts::run(&context, &arguments),
