@@ -247,7 +247,7 @@ fn judge(place: &S3Location, state: &BucketState, period: Option<Duration>) -> V
             ),
         ),
         Setting::Unknown(why) => add(
-            Severity::Risk,
+            Severity::Unsafe,
             not_seen("versioning", why),
             look("s3:GetBucketVersioning"),
         ),
@@ -255,7 +255,7 @@ fn judge(place: &S3Location, state: &BucketState, period: Option<Duration>) -> V
     match &state.lock {
         Setting::Known(lock) => judge_lock(*lock, period, &command, &mut add),
         Setting::Unknown(why) => add(
-            Severity::Risk,
+            Severity::Unsafe,
             not_seen("Object Lock", why),
             look("s3:GetBucketObjectLockConfiguration"),
         ),
@@ -461,7 +461,7 @@ mod tests {
                 Severity::Risk,
                 "89 days",
             ),
-            (unknown, Severity::Risk, "cannot be looked at: refused"),
+            (unknown, Severity::Unsafe, "cannot be looked at: refused"),
             (open, Severity::Risk, "everybody"),
             (
                 rule(|rule| rule.expires = true),

@@ -165,6 +165,8 @@ impl S3Store {
         let found = match asked {
             // Suspended: what was written before still has versions.
             Ok(answer) => matches!(answer.text_of("Status"), Some("Enabled" | "Suspended")),
+            // Nothing has versions before there is a bucket; `prepare` makes one.
+            Err(Failure::Status { code, .. }) if code == "NoSuchBucket" => return Ok(false),
             // Those who may not ask can see whether versions can be listed.
             Err(failure) if failure.is_refused() || failure.is_unknown_request() => {
                 let place = layout::prefix_of(&self.client.place().prefix, ObjectKind::Key);
