@@ -1,11 +1,12 @@
 //! `cargo xtask tools`: the real programs that judge ours.
 //!
 //! They end up in `target/tools`, where the tests look for them: `restic-0.14`, `restic-0.19`,
-//! `rest-server` and `rustic`. What was fetched or built is kept in a cache outside of the
+//! `rest-server`, `rustic` and `moto`. What was fetched or built is kept in a cache outside of the
 //! repository (`OUTLAST_TOOLS_CACHE`, else `~/.cache/outlast-tools`), so that a second run takes a
-//! moment. Nothing is installed into the system, but for the small packages of [`packages`].
+//! moment. Nothing is installed into the system, but for the packages of [`packages`].
 
 mod debian;
+mod moto;
 mod packages;
 mod resticprofile;
 mod rustic;
@@ -78,7 +79,13 @@ const PACKAGED_TOOLS: &[PackagedTool] = &[
 pub fn run() -> Result<(), String> {
     let mut problems = Vec::new();
     provide_resticprofile();
-    for outcome in [packages::provide(), provide_packaged(), provide_rustic()] {
+    let outcomes = [
+        packages::provide(),
+        provide_packaged(),
+        provide_moto(),
+        provide_rustic(),
+    ];
+    for outcome in outcomes {
         problems.extend(outcome.err());
     }
     if problems.is_empty() {
@@ -92,8 +99,14 @@ pub fn run() -> Result<(), String> {
 pub fn provide_quick() -> Result<(), String> {
     packages::provide()?;
     provide_packaged()?;
+    provide_moto()?;
     provide_resticprofile();
     Ok(())
+}
+
+fn provide_moto() -> Result<(), String> {
+    let target = workspace::tools_folder().join("moto");
+    moto::provide(&cache_folder()?, &target).map_err(|problem| format!("moto: {problem}"))
 }
 
 /// A front end, not a judge: where it cannot be had, its test says so and the rest goes on.

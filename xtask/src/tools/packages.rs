@@ -1,4 +1,4 @@
-//! Small packages that the tests of metadata, of the mount and of faults need.
+//! Packages that the tests of metadata, of the mount, of faults and of buckets need.
 
 use super::{find_on_path, is_root};
 use crate::process;
@@ -10,6 +10,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setfacl", "acl"),
     ("setcap", "libcap2-bin"),
     ("strace", "strace"),
+    ("ceph-mon", "ceph-mon"),
+    ("ceph-osd", "ceph-osd"),
+    ("radosgw", "radosgw"),
+    ("ceph", "ceph-common"),
+    ("curl", "curl"),
 ];
 
 /// Installs what is missing, where we may. Elsewhere it says what to install.
@@ -20,7 +25,8 @@ pub fn provide() -> Result<(), String> {
         .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
-        println!("fuse3, attr, acl, libcap2-bin and strace are installed");
+        let names: Vec<&str> = PROGRAMS.iter().map(|(_, package)| *package).collect();
+        println!("installed: {}", names.join(", "));
         return Ok(());
     }
     let list = missing.join(" ");
