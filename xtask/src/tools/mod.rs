@@ -6,9 +6,8 @@
 //! moment. Nothing is installed into the system, but for the packages of [`packages`].
 
 mod debian;
-mod moto;
 mod packages;
-mod resticprofile;
+mod python;
 mod rustic;
 
 use std::ffi::OsStr;
@@ -78,14 +77,10 @@ const PACKAGED_TOOLS: &[PackagedTool] = &[
 /// The task: everything, one after the other.
 pub fn run() -> Result<(), String> {
     let mut problems = Vec::new();
+    let packages = packages::provide();
     provide_resticprofile();
-    let outcomes = [
-        packages::provide(),
-        provide_packaged(),
-        provide_moto(),
-        provide_rustic(),
-    ];
-    for outcome in outcomes {
+    let judges = [provide_packaged(), provide_moto(), provide_rustic()];
+    for outcome in [packages].into_iter().chain(judges) {
         problems.extend(outcome.err());
     }
     if problems.is_empty() {
@@ -99,23 +94,26 @@ pub fn run() -> Result<(), String> {
 pub fn provide_quick() -> Result<(), String> {
     packages::provide()?;
     provide_packaged()?;
-    provide_moto()?;
     provide_resticprofile();
-    Ok(())
-}
-
-fn provide_moto() -> Result<(), String> {
-    let target = workspace::tools_folder().join("moto");
-    moto::provide(&cache_folder()?, &target).map_err(|problem| format!("moto: {problem}"))
+    provide_moto()
 }
 
 /// A front end, not a judge: where it cannot be had, its test says so and the rest goes on.
 fn provide_resticprofile() {
     let folder = workspace::tools_folder().join("python");
-    let outcome = cache_folder().and_then(|cache| resticprofile::provide(&cache, &folder));
+    let outcome =
+        cache_folder().and_then(|cache| python::provide(&python::RESTICPROFILE, &cache, &folder));
     if let Err(problem) = outcome {
         eprintln!("resticprofile cannot be had: {problem}");
     }
+}
+
+/// The server that buckets must not be trusted to.
+fn provide_moto() -> Result<(), String> {
+    let folder = workspace::tools_folder().join("moto");
+    let modules = folder.join("python");
+    python::provide(&python::MOTO, &cache_folder()?, &modules)?;
+    python::write_starter(&modules, "moto_server", &folder.join("bin/moto_server"))
 }
 
 /// rustic, which is built from its source if it is not in the cache: minutes.
