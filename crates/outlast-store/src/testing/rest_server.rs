@@ -305,9 +305,14 @@ impl State {
                 answer
             }),
             ("POST", Place::Object(name)) => Ok(match store.exists(&name) {
-                // As the real one: an object that exists is refused, whatever its bytes.
+                // As the real one: an object that exists is refused, whatever its bytes, also
+                // when it came to exist between the look and the write.
                 Ok(true) => Answer::new(403),
-                _ => Answer::new(store.write(&name, body).map_or(500, |()| 200)),
+                _ => match store.write(&name, body) {
+                    Ok(()) => Answer::new(200),
+                    Err(StoreError::AlreadyExists { .. }) => Answer::new(403),
+                    Err(_) => Answer::new(500),
+                },
             }),
             ("DELETE", Place::Object(name)) if name.kind() == ObjectKind::Lock => {
                 store.remove_lock(&name.id()).map(|()| Answer::new(200))
