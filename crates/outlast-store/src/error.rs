@@ -115,3 +115,58 @@ impl StoreError {
         matches!(self, StoreError::NotFound { .. })
     }
 }
+
+/// What was attempted at a store: makes the errors that say so.
+#[derive(Debug)]
+pub(crate) struct Attempted {
+    operation: String,
+    location: String,
+}
+
+impl Attempted {
+    /// To do what the verb says, to an object if one is named. The location has no secrets.
+    pub(crate) fn new(verb: &str, name: Option<&ObjectName>, location: &str) -> Self {
+        let operation = match name {
+            Some(name) => format!("{verb} {name}"),
+            None => verb.to_owned(),
+        };
+        Self {
+            operation,
+            location: location.to_owned(),
+        }
+    }
+
+    /// It failed for the moment.
+    pub(crate) fn unavailable(self, reason: impl Into<String>) -> StoreError {
+        StoreError::Unavailable {
+            operation: self.operation,
+            location: self.location,
+            reason: reason.into(),
+        }
+    }
+
+    /// It was refused, and would be again.
+    pub(crate) fn denied(self, reason: impl Into<String>) -> StoreError {
+        StoreError::Denied {
+            operation: self.operation,
+            location: self.location,
+            reason: reason.into(),
+        }
+    }
+
+    /// There is no room.
+    pub(crate) fn full(self, reason: impl Into<String>) -> StoreError {
+        StoreError::Full {
+            location: self.location,
+            reason: reason.into(),
+        }
+    }
+
+    /// There is no such object.
+    pub(crate) fn not_found(self, name: &ObjectName) -> StoreError {
+        StoreError::NotFound {
+            name: *name,
+            location: self.location,
+        }
+    }
+}

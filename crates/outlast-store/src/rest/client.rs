@@ -15,6 +15,7 @@ use url::{Host, Url};
 use super::pinned;
 use super::tls::{TlsOptions, tls_config};
 use crate::StoreError;
+use crate::error::Attempted;
 use crate::limit::Throttle;
 use crate::location::{RestLocation, Secret};
 
@@ -226,58 +227,22 @@ impl Client {
         name: Option<&ObjectName>,
         failure: Failure,
     ) -> StoreError {
-        let location = self.location.clone();
-        let operation = match name {
-            Some(name) => format!("{verb} {name}"),
-            None => verb.to_owned(),
-        };
+        let attempted = Attempted::new(verb, name, &self.location);
         let (status, reason) = match failure {
-            Failure::Transport(reason) => {
-                return StoreError::Unavailable {
-                    operation,
-                    location,
-                    reason,
-                };
-            }
-            Failure::Refused(reason) => {
-                return StoreError::Denied {
-                    operation,
-                    location,
-                    reason,
-                };
-            }
+            Failure::Transport(reason) => return attempted.unavailable(reason),
+            Failure::Refused(reason) => return attempted.denied(reason),
             Failure::Status(status, reason) => (status, reason),
         };
         match (status.as_u16(), name) {
-            (404 | 410, Some(name)) => StoreError::NotFound {
-                name: *name,
-                location,
-            },
-            (401, _) => {
-                let reason = format!("user name or password are missing or wrong ({reason})");
-                StoreError::Denied {
-                    operation,
-                    location,
-                    reason,
-                }
-            }
-            (413 | 507, _) => StoreError::Full { location, reason },
-            (408 | 425 | 429, _) => StoreError::Unavailable {
-                operation,
-                location,
-                reason,
-            },
+            (404 | 410, Some(name)) => attempted.not_found(name),
+            (401, _) => attempted.denied(format!(
+                "user name or password are missing or wrong ({reason})"
+            )),
+            (413 | 507, _) => attempted.full(reason),
+            (408 | 425 | 429, _) => attempted.unavailable(reason),
             // "Not implemented" stays so; every other failure of a server may pass.
-            (500.., _) if status != StatusCode::NOT_IMPLEMENTED => StoreError::Unavailable {
-                operation,
-                location,
-                reason,
-            },
-            _ => StoreError::Denied {
-                operation,
-                location,
-                reason,
-            },
+            (500.., _) if status != StatusCode::NOT_IMPLEMENTED => attempted.unavailable(reason),
+            _ => attempted.denied(reason),
         }
     }
 }

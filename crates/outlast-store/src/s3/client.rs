@@ -19,6 +19,7 @@ use super::location::S3Location;
 use super::sign;
 use super::xml::{self, Element};
 use super::{S3Options, S3Style};
+use crate::error::Attempted;
 use crate::limit::Throttle;
 use crate::rest::client as http;
 use crate::{RestOptions, StoreError};
@@ -460,29 +461,11 @@ impl S3Client {
         name: Option<&ObjectName>,
         failure: Failure,
     ) -> StoreError {
-        let location = self.location.clone();
-        let operation = match name {
-            Some(name) => format!("{verb} {name}"),
-            None => verb.to_owned(),
-        };
-        let unavailable = |operation, location, reason| StoreError::Unavailable {
-            operation,
-            location,
-            reason,
-        };
+        let attempted = Attempted::new(verb, name, &self.location);
         let (status, code, reason) = match failure {
-            Failure::Transport(reason) => return unavailable(operation, location, reason),
-            Failure::NoDocument => {
-                let reason = "the answer is no document".to_owned();
-                return unavailable(operation, location, reason);
-            }
-            Failure::Refused(reason) => {
-                return StoreError::Denied {
-                    operation,
-                    location,
-                    reason,
-                };
-            }
+            Failure::Transport(reason) => return attempted.unavailable(reason),
+            Failure::NoDocument => return attempted.unavailable("the answer is no document"),
+            Failure::Refused(reason) => return attempted.denied(reason),
             Failure::Status {
                 status,
                 code,
@@ -496,23 +479,16 @@ impl S3Client {
             "ServiceUnavailable",
         ];
         match (status, name) {
-            (404 | 410, Some(name)) if code != "NoSuchBucket" => StoreError::NotFound {
-                name: *name,
-                location,
-            },
-            (413 | 507, _) => StoreError::Full { location, reason },
+            (404 | 410, Some(name)) if code != "NoSuchBucket" => attempted.not_found(name),
+            (413 | 507, _) => attempted.full(reason),
             _ if code.contains("QuotaExceeded") || code == "EntityTooLarge" => {
-                StoreError::Full { location, reason }
+                attempted.full(reason)
             }
-            (408 | 425 | 429, _) => unavailable(operation, location, reason),
+            (408 | 425 | 429, _) => attempted.unavailable(reason),
             // "Not implemented" stays so; every other failure of a server may pass.
-            (500.., _) if status != 501 => unavailable(operation, location, reason),
-            _ if passing.contains(&code.as_str()) => unavailable(operation, location, reason),
-            _ => StoreError::Denied {
-                operation,
-                location,
-                reason: format!("{reason}{}", advice(&code)),
-            },
+            (500.., _) if status != 501 => attempted.unavailable(reason),
+            _ if passing.contains(&code.as_str()) => attempted.unavailable(reason),
+            _ => attempted.denied(format!("{reason}{}", advice(&code))),
         }
     }
 }
