@@ -77,70 +77,38 @@ fn a_party_counts_once_in_nested_groups_too() {
 fn what_makes_no_sense_is_refused() {
     let safe = |need: &str, of: &str| format!("[groups.safe]\nneed = {need}\nof = [{of}]");
     let all = "'vault', 'second', 'bucket'";
+    let refused = |tail: String, expected| ("require = 'safe'", tail, expected);
     for (head, tail, expected) in [
         ("require = 'save'", safe("2", all), "require names \"save\""),
-        (
-            "require = 'safe'",
-            safe("2", "'vault', 'tape'"),
-            "names \"tape\"",
-        ),
-        (
-            "require = 'safe'",
+        refused(safe("2", "'vault', 'tape'"), "names \"tape\""),
+        refused(
             safe("3", all),
             "needs 3 parties and can never have them: its members are of 2 parties (Cloud; Hoster)",
         ),
-        (
-            "require = 'safe'",
-            safe("2", "'vault', 'second'"),
-            "of one party (Hoster)",
-        ),
-        ("require = 'safe'", safe("4", all), "needs 4 of 3 members"),
-        ("require = 'safe'", safe("0", all), "needs 0 of 3 members"),
-        (
-            "require = 'safe'",
-            safe("-1", all),
-            "a number, \"any\" or \"all\"",
-        ),
-        (
-            "require = 'safe'",
-            safe("'most'", all),
-            "a number, \"any\" or \"all\"",
-        ),
-        (
-            "require = 'safe'",
-            safe("1", "'vault', 'bucket'"),
-            "one party alone",
-        ),
+        refused(safe("2", "'vault', 'second'"), "of one party (Hoster)"),
+        refused(safe("4", all), "needs 4 of 3 members"),
+        refused(safe("0", all), "needs 0 of 3 members"),
+        refused(safe("-1", all), "a number, \"any\" or \"all\""),
+        refused(safe("'most'", all), "a number, \"any\" or \"all\""),
+        refused(safe("1", "'vault', 'bucket'"), "one party alone"),
         ("require = 'vault'", String::new(), "one party alone"),
-        (
-            "require = 'safe'",
-            safe("2", "'vault', 'bucket', 'vault'"),
-            "more than once",
-        ),
-        (
-            "require = 'safe'",
-            safe("2", "'vault', 'safe'"),
-            "contains itself",
-        ),
-        (
-            "require = 'safe'",
+        refused(safe("2", "'vault', 'bucket', 'vault'"), "more than once"),
+        refused(safe("2", "'vault', 'safe'"), "contains itself"),
+        refused(
             safe("2", "'vault', 'x'")
                 + "\n[groups.x]\nneed = 1\nof = ['y']\n[groups.y]\nneed = 1\nof = ['x']",
             "more than once",
         ),
-        (
-            "require = 'safe'",
+        refused(
             safe("2", "'vault', 'bucket'")
                 + "\n[groups.x]\nneed = 1\nof = ['y']\n[groups.y]\nneed = 1\nof = ['x']",
             "contains itself",
         ),
-        (
-            "require = 'safe'",
+        refused(
             safe("2", "'vault', 'bucket'") + "\n[groups.more]\nneed = 1\nof = ['disk']",
             "would have no effect",
         ),
-        (
-            "require = 'safe'",
+        refused(
             safe("2", "'vault', 'bucket'") + "\n[groups.disk]\nneed = 1\nof = ['disk']",
             "custodian and of a group",
         ),
@@ -149,49 +117,32 @@ fn what_makes_no_sense_is_refused() {
             safe("2", all),
             "unknown field",
         ),
-        (
-            "require = 'safe'",
-            safe("2", all) + "\nonly = 1",
-            "unknown field",
-        ),
-        (
-            "require = 'safe'",
-            safe("2", all) + "\n[evidence.tape]",
-            "unknown field",
-        ),
-        (
-            "require = 'safe'",
+        refused(safe("2", all) + "\nonly = 1", "unknown field"),
+        refused(safe("2", all) + "\n[evidence.tape]", "unknown field"),
+        refused(
             safe("2", all) + "\n[evidence.disk]\nage = 1",
             "unknown field",
         ),
-        (
-            "require = 'safe'",
-            safe("2", all) + "\n[hosts.'']",
-            "is no name",
-        ),
+        refused(safe("2", all) + "\n[hosts.'']", "is no name"),
         (
             "require = 'safe'\ncosignatures_min = 1",
             safe("2", all),
             "1 cosignatures are demanded",
         ),
-        (
-            "require = 'safe'",
+        refused(
             safe("2", all) + "\n[credentials.a]\npower = 'append'\ncustodian = 'tape'",
             "custodian \"tape\"",
         ),
-        (
-            "require = 'safe'",
+        refused(
             safe("2", all)
                 + "\n[credentials.a]\npower = 'append'\ncustodian = 'vault'\nhosts = ['web']",
             "host \"web\"",
         ),
-        (
-            "require = 'safe'",
+        refused(
             safe("2", all) + "\n[credentials.a]\npower = 'repository-key'\ncustodian = 'vault'",
             "key of a repository none",
         ),
-        (
-            "require = 'safe'",
+        refused(
             safe("2", all) + "\n[witnesses.a]\nparty = 'w'\nkey = 'a+b+c'",
             "no key of a witness",
         ),

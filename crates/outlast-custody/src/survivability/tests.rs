@@ -106,50 +106,35 @@ fn what_each_kind_of_custodian_loses() {
     let credential = |name: &str| vec![Subject::Credential(name.to_owned())];
     let party = |name: &str| vec![Subject::Party(name.to_owned())];
     let network = vec![Subject::Network("rack".to_owned())];
+    let at_once = |taken: Vec<Subject>, losses, newest| (taken, None, 0, losses, newest);
     // In the order of names: bucket, disk, folder, vault.
     for (taken, attached, days, expected, newest) in [
         (credential("append"), None, 900, [Nothing; 4], Some(0)),
         (credential("put"), None, 900, [Nothing; 4], Some(0)),
         (credential("key"), None, 900, [Nothing; 4], Some(0)),
-        (
+        at_once(
             credential("login"),
-            None,
-            0,
             [Nothing, Nothing, Everything, Nothing],
             Some(1),
         ),
-        (
+        at_once(
             vec![host("web")],
-            None,
-            0,
             [Nothing, Nothing, Everything, Nothing],
             Some(1),
         ),
-        (
-            network,
-            None,
-            0,
-            [Nothing, Nothing, Everything, Everything],
-            Some(1),
-        ),
-        (
+        at_once(network, [Nothing, Nothing, Everything, Everything], Some(1)),
+        at_once(
             party("Hoster"),
-            None,
-            0,
             [Nothing, Nothing, Nothing, Everything],
             Some(0),
         ),
-        (
+        at_once(
             party("us"),
-            None,
-            0,
             [NotHeld, Everything, Everything, Nothing],
             Some(1),
         ),
-        (
+        at_once(
             vec![host("desk")],
-            None,
-            0,
             [NotHeld, Nothing, Nothing, Nothing],
             Some(0),
         ),
