@@ -12,10 +12,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use support::kit::{
-    assert_restored, commands, filled, follow, lines, make, refused, succeeds, texts,
-};
-use support::{OUTLAST, PASSWORD, World, tools};
+use support::kit::{assert_restored, commands, filled, follow, lines, make, succeeds};
+use support::{OUTLAST, PASSWORD, World, texts, tools};
 
 #[test]
 fn a_kit_outlives_a_change_of_the_password_and_brings_everything_back() {
@@ -65,9 +63,8 @@ fn a_kit_outlives_a_change_of_the_password_and_brings_everything_back() {
     succeeds(&clean, &["-r", repository, "-p", "pw", "snapshots"]);
     let mode = fs::metadata(clean.join("pw")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    refused(&clean, &["recover", "--kit", "kit.txt", "latest"], 1);
-    let said = refused(
-        &clean,
+    clean.ends_with(&["recover", "--kit", "kit.txt", "latest"], 1);
+    let said = clean.ends_with(
         &["recover", "--kit", "kit.txt", "abcdef12", "--target", "x"],
         1,
     );
@@ -100,7 +97,7 @@ fn each_mistake_is_named_with_its_line() {
     let good = lines(&text);
     let check = |typed: &[String], code: i32| {
         world.write("typed", typed.join("\n"));
-        refused(&world, &["kit", "--check", "typed"], code)
+        world.ends_with(&["kit", "--check", "typed"], code)
     };
     let sloppy: Vec<String> = good
         .iter()
@@ -183,9 +180,9 @@ fn two_of_three_sheets_are_enough_and_a_wrong_one_is_named() {
         world.write("both", both);
         succeeds(&world, &["kit", "--check", "both"]);
     }
-    let said = refused(&world, &["kit", "--check", "b"], 1);
+    let said = world.ends_with(&["kit", "--check", "b"], 1);
     assert!(said.contains("find 1 more"), "{said}");
-    let said = refused(&world, &["kit", "--check", "a", "foreign"], 1);
+    let said = world.ends_with(&["kit", "--check", "a", "foreign"], 1);
     assert!(
         said.contains("foreign: ") && said.contains("of another kit"),
         "{said}"
@@ -196,7 +193,7 @@ fn two_of_three_sheets_are_enough_and_a_wrong_one_is_named() {
     let said = succeeds(&world, &arguments);
     assert!(said.contains("S2 is of another kit"), "{said}");
     assert_restored(&world, &world.join("out"));
-    refused(&world, &["kit", "--existing-password", "--split", "4/3"], 1);
+    world.ends_with(&["kit", "--existing-password", "--split", "4/3"], 1);
     // The program on the sheet makes the same password without outlast.
     let program: Vec<&str> = sheets[0]
         .lines()

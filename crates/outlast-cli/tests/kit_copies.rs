@@ -3,112 +3,28 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::zombie_processes,
-    clippy::print_stderr,
     reason = "a test that cannot be set up has failed"
 )]
 
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
-use support::kit::{
-    assert_restored, commands, filled, follow, lines, make, read_made, refused, succeeds, texts,
-};
-use support::{OUTLAST, World, tools};
-
-/// The vault's program, which is built beside this one.
-fn vault_program() -> Option<PathBuf> {
-    let path = Path::new(OUTLAST).with_file_name("outlast-vault");
-    if path.exists() {
-        return Some(path);
-    }
-    let missing = "outlast-vault is not built; `cargo build -p outlast-vault` does that";
-    assert!(
-        std::env::var_os("OUTLAST_TEST_REQUIRE_TOOLS").is_none(),
-        "{missing}"
-    );
-    eprintln!("SKIPPED: {missing}");
-    None
-}
-
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A vault in a folder, serving.
-struct Vault {
-    program: PathBuf,
-    folder: PathBuf,
-}
-
-impl Vault {
-    fn new(world: &World, name: &str) -> Option<(Self, Serving)> {
-        let program = vault_program()?;
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
-        let vault = Self {
-            program,
-            folder: world.join(name),
-        };
-        let made = vault
-            .command()
-            .args(["init", "--name", name, "--no-immutable"])
-            .args(["--address", &address, "--listen", &address])
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", texts(&made));
-        let mut child = vault
-            .command()
-            .arg("serve")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let is_ready = |line: std::io::Result<String>| line.unwrap().contains(" ready ");
-        assert!(log.any(is_ready), "the vault ended");
-        std::thread::spawn(move || log.for_each(drop));
-        Some((vault, Serving(child)))
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.arg("--vault").arg(&self.folder);
-        command
-    }
-
-    fn invite(&self, arguments: &[&str]) -> String {
-        let output = self
-            .command()
-            .arg("invite")
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", texts(&output));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-}
+use support::kit::{assert_restored, commands, filled, follow, lines, make, read_made, succeeds};
+use support::vault::{TestVault, vault_program};
+use support::{World, texts, tools};
 
 #[test]
 fn any_one_copy_is_enough_on_a_clean_machine() {
+    let Some(program) = vault_program() else {
+        return;
+    };
     let world = World::new();
-    let Some((first, first_serving)) = Vault::new(&world, "first.example") else {
-        return;
-    };
-    let Some((second, second_serving)) = Vault::new(&world, "second.example") else {
-        return;
-    };
+    let vault = |name: &str| TestVault::new(&program, world.join(name), name);
+    let mut first = vault("first.example");
+    let mut second = vault("second.example");
     for number in 0..10_u32 {
         let bytes = number.to_le_bytes().repeat(20_000);
         world.write(&format!("documents/file{number}"), bytes);
@@ -150,7 +66,7 @@ fn any_one_copy_is_enough_on_a_clean_machine() {
     let clean = World::new();
     clean.write("kit.txt", lines(&text).join("\n"));
     // The second vault has to be asked for a token.
-    let said = refused(&clean, &["kit", "--check", "kit.txt"], 1);
+    let said = clean.ends_with(&["kit", "--check", "kit.txt"], 1);
     assert!(
         said.contains("second.example: NO: the kit has no token"),
         "{said}"
@@ -178,14 +94,14 @@ fn any_one_copy_is_enough_on_a_clean_machine() {
     }
     // As it was before anything was there, and now.
     let kit = ["recover", "--kit", "kit.txt", "--as-of", "2020-01-01"];
-    refused(&clean, &kit, 1);
+    clean.ends_with(&kit, 1);
     let kit = ["recover", "--kit", "kit.txt", "--as-of", &entry];
     let said = succeeds(&clean, &kit);
     assert!(said.contains("only vaults show the past"), "{said}");
     assert!(said.contains("at first.example"), "{said}");
 
     // Two fall, in each way: whichever is left is enough.
-    drop(second_serving);
+    second.stop();
     fs::rename(&disk, world.join("away")).unwrap();
     let recover = |name: &str| {
         let target = clean.join(name);
@@ -213,12 +129,12 @@ fn any_one_copy_is_enough_on_a_clean_machine() {
     succeeds(&clean, &[&other[..], &["export", "plain"]].concat());
     succeeds(&clean, &["-r", "plain", "-p", "pw", "check", "--read-data"]);
 
-    drop(first_serving);
+    first.stop();
     fs::rename(world.join("away"), &disk).unwrap();
     recover("from-disk");
     assert_restored(&world, &clean.join("from-disk"));
     fs::rename(&disk, world.join("away")).unwrap();
-    let said = refused(&clean, &["recover", "--kit", "kit.txt"], 1);
+    let said = clean.ends_with(&["recover", "--kit", "kit.txt"], 1);
     assert!(said.contains("no copy opens"), "{said}");
 }
 

@@ -2,37 +2,25 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::zombie_processes,
-    clippy::print_stderr,
     clippy::print_stdout,
-    dead_code,
     reason = "a test that cannot be set up has failed"
 )]
 
-#[path = "support/mod.rs"]
 mod support;
-#[path = "support/vault.rs"]
-mod vault;
 
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{OUTLAST, World, json_lines};
-use vault::{TestVault, vault_program};
+use support::vault::{TestVault, vault_program};
+use support::{World, json_lines};
 
 /// A machine and its custodians: two vaults and a disk.
 struct Setting {
     world: World,
     vaults: Vec<TestVault>,
-}
-
-fn texts(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
 }
 
 impl Setting {
@@ -53,14 +41,16 @@ impl Setting {
 
     fn add_vault(&self, number: usize) {
         let name = format!("v{number}");
-        let invite = self.vaults[number - 1].run(&["invite", "web1"]);
-        self.succeeds(&["custodian", "add", &invite, "--name", &name]);
+        let invite = self.vaults[number - 1].invite(&["web1"]);
+        self.world
+            .succeeds(&["custodian", "add", &invite, "--name", &name]);
     }
 
     fn add_reader(&self, number: usize) {
         let name = format!("v{number}-restore");
-        let invite = self.vaults[number - 1].run(&["invite", "web1", "--scope", "restore"]);
-        self.succeeds(&["custodian", "add", &invite, "--name", &name]);
+        let invite = self.vaults[number - 1].invite(&["web1", "--scope", "restore"]);
+        self.world
+            .succeeds(&["custodian", "add", &invite, "--name", &name]);
     }
 
     fn disk(&self) -> PathBuf {
@@ -69,25 +59,7 @@ impl Setting {
 
     fn add_disk(&self) {
         let location = format!("disk:{}", self.disk().display());
-        self.succeeds(&["custodian", "add", &location]);
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = self.world.bare_command(OUTLAST);
-        command.args(arguments).output().unwrap()
-    }
-
-    fn succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", texts(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn ends_with(&self, arguments: &[&str], code: i32) -> String {
-        let output = self.run(arguments);
-        let said = texts(&output);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        said
+        self.world.succeeds(&["custodian", "add", &location]);
     }
 
     fn change(&self, content: &str) {
@@ -96,11 +68,11 @@ impl Setting {
 
     fn protect(&self, code: i32) -> String {
         let documents = self.world.join("documents").display().to_string();
-        self.ends_with(&["protect", &documents], code)
+        self.world.ends_with(&["protect", &documents], code)
     }
 
     fn status(&self) -> Value {
-        let text = self.succeeds(&["--json", "status"]);
+        let text = self.world.succeeds(&["--json", "status"]);
         json_lines(&text).pop().unwrap()
     }
 
@@ -113,7 +85,7 @@ impl Setting {
         let to = target.display().to_string();
         let start = ["-r", location, "--password-file", &password];
         let restore = ["restore", "latest", "--target", &to];
-        self.succeeds(&[&start[..], &restore[..]].concat());
+        self.world.succeeds(&[&start[..], &restore[..]].concat());
         let source = self.world.join("documents");
         let below = target.join(source.strip_prefix("/").unwrap());
         for number in 0..20 {
@@ -124,7 +96,8 @@ impl Setting {
                 "{name}"
             );
         }
-        self.succeeds(&[&start[..], &["check", "--read-data"]].concat());
+        self.world
+            .succeeds(&[&start[..], &["check", "--read-data"]].concat());
     }
 }
 
@@ -142,7 +115,7 @@ fn one_command_writes_to_all_and_any_one_alone_restores() {
     let status = setting.status();
     assert_eq!(status["safe"], true, "{status:#}");
     assert_eq!(status["sets"][0]["custodians"].as_array().unwrap().len(), 3);
-    let table = setting.succeeds(&["status"]);
+    let table = setting.world.succeeds(&["status"]);
     assert!(table.contains("usb") && table.contains("v1"), "{table}");
 
     setting.add_reader(1);
@@ -184,16 +157,16 @@ fn whoever_was_away_is_completed_later() {
     assert!(fs::read_dir(&spool).unwrap().count() > 0);
 
     setting.vaults[1].serve();
-    let said = setting.ends_with(&["sync"], 3);
+    let said = setting.world.ends_with(&["sync"], 3);
     assert!(said.contains("v2 has everything now"), "{said}");
     assert_eq!(setting.status()["safe"], true);
     // Another disk in its place is not the custodian.
     fs::create_dir(setting.disk()).unwrap();
-    setting.ends_with(&["sync"], 3);
+    setting.world.ends_with(&["sync"], 3);
     assert!(!setting.disk().join("data").exists());
     fs::remove_dir(setting.disk()).unwrap();
     fs::rename(&away, setting.disk()).unwrap();
-    let said = setting.succeeds(&["sync"]);
+    let said = setting.world.succeeds(&["sync"]);
     assert!(said.contains("usb has everything now"), "{said}");
     let packs = |folder: &PathBuf| {
         let folders = fs::read_dir(folder).unwrap();
@@ -224,7 +197,7 @@ fn a_new_custodian_is_completed_from_another() {
         "{said}"
     );
     // Nobody may read the first vault: what is missing is said, and no torn snapshot is shown.
-    let said = setting.ends_with(&["sync"], 3);
+    let said = setting.world.ends_with(&["sync"], 3);
     assert!(said.contains("lacks"), "{said}");
     setting.add_reader(2);
     let password = setting.world.join(".config/outlast/repository.key");
@@ -236,14 +209,16 @@ fn a_new_custodian_is_completed_from_another() {
         "--password-file",
         &password,
     ];
-    let text = setting.succeeds(&[&start[..], &["snapshots"]].concat());
+    let text = setting
+        .world
+        .succeeds(&[&start[..], &["snapshots"]].concat());
     assert_eq!(
         json_lines(&text).pop().unwrap().as_array().unwrap().len(),
         0
     );
 
     setting.add_reader(1);
-    let said = setting.succeeds(&["sync"]);
+    let said = setting.world.succeeds(&["sync"]);
     assert!(said.contains("v2 has everything now"), "{said}");
     setting.restores("vault:v2-restore");
     let said = setting.protect(0);
@@ -271,7 +246,7 @@ fn a_custodian_that_hangs_costs_the_others_nothing() {
     assert!(said.contains("v3: away"), "{said}");
     drop(listener);
     setting.vaults[2].serve();
-    setting.succeeds(&["sync"]);
+    setting.world.succeeds(&["sync"]);
     let set = &setting.status()["sets"][0];
     let rows = set["custodians"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["why"].is_null()), "{rows:#?}");
@@ -297,13 +272,13 @@ fn a_repository_on_this_machine_is_kept_by_custodians_too() {
 
     // restic's verb at one custodian shows what that one has, and is remembered as well.
     setting.add_disk();
-    setting.succeeds(&["sync"]);
+    setting.world.succeeds(&["sync"]);
     let password = setting.world.join(".config/outlast/repository.key");
     let password = password.display().to_string();
     let documents = setting.world.join("documents").display().to_string();
     let start = ["-r", "disk:usb", "--password-file", &password];
     let backup = ["backup", &documents];
-    let said = setting.succeeds(&[&start[..], &backup[..]].concat());
+    let said = setting.world.succeeds(&[&start[..], &backup[..]].concat());
     assert!(said.contains("evidence: usb keeps all"), "{said}");
 }
 
@@ -332,14 +307,14 @@ of = ["v1", "v2"]
 "#;
     // Both are under one administration: one party.
     fs::write(&file, format!("{text}{policy}")).unwrap();
-    let said = setting.ends_with(&["status"], 1);
+    let said = setting.world.ends_with(&["status"], 1);
     assert!(said.contains("custody policy"), "{said}");
     let apart = policy.replace("administration = \"we\"\n", "");
     fs::write(&file, format!("{text}{apart}")).unwrap();
     assert_eq!(setting.status()["safe"], true);
     let misspelt = apart.replace("need", "ned");
     fs::write(&file, format!("{text}{misspelt}")).unwrap();
-    setting.ends_with(&["status"], 1);
+    setting.world.ends_with(&["status"], 1);
 }
 
 /// Every credential of the machine tries what it must not be able to do.
@@ -355,7 +330,9 @@ fn what_a_stolen_machine_could_do_is_tried_and_told() {
     let file = report.display().to_string();
     let page = setting.world.join("report.html");
     let html = page.display().to_string();
-    let text = setting.succeeds(&["--json", "prove", "--report", &file, "--html", &html]);
+    let text = setting
+        .world
+        .succeeds(&["--json", "prove", "--report", &file, "--html", &html]);
     let proof = json_lines(&text).pop().unwrap();
     assert_eq!(proof["clean"], true, "{proof:#}");
     let attempts = proof["report"]["attempts"].as_array().unwrap();
@@ -363,52 +340,50 @@ fn what_a_stolen_machine_could_do_is_tried_and_told() {
     assert_eq!(attempts.iter().filter(refused).count(), 6, "{attempts:#?}");
     assert!(fs::read_to_string(&page).unwrap().contains("<table>"));
     // The probes disturb nobody, and more of them are not kept.
-    setting.succeeds(&["prove"]);
+    setting.world.succeeds(&["prove"]);
     setting.add_reader(1);
     setting.restores("vault:v1-restore");
 
     // Offline, and anybody who knows the key.
     setting.vaults.iter_mut().for_each(TestVault::stop);
-    setting.succeeds(&["prove", "--verify", &file]);
+    setting.world.succeeds(&["prove", "--verify", &file]);
     let signer = proof["signed_by"][0].as_str().unwrap();
-    setting.succeeds(&["prove", "--verify", &file, "--identity", signer]);
+    setting
+        .world
+        .succeeds(&["prove", "--verify", &file, "--identity", signer]);
     let text = fs::read_to_string(&report).unwrap();
     fs::write(&report, text.replacen("refused", "Refused", 1)).unwrap();
-    setting.ends_with(&["prove", "--verify", &file], 1);
-    let known = setting.succeeds(&["--json", "custodian", "list"]);
+    setting.world.ends_with(&["prove", "--verify", &file], 1);
+    let known = setting.world.succeeds(&["--json", "custodian", "list"]);
     let known = json_lines(&known).pop().unwrap();
     let other = known[0]["identity"].as_str().unwrap();
     fs::write(&report, &text).unwrap();
-    setting.succeeds(&["prove", "--verify", &file]);
-    setting.ends_with(&["prove", "--verify", &file, "--identity", other], 1);
+    setting.world.succeeds(&["prove", "--verify", &file]);
+    setting
+        .world
+        .ends_with(&["prove", "--verify", &file, "--identity", other], 1);
 
     // A disk that is attached can be emptied, and so can whatever keeps only the rest.
     setting.vaults.iter_mut().for_each(TestVault::serve);
     setting.add_disk();
     setting.protect(0);
-    let said = setting.ends_with(&["prove"], 20);
+    let said = setting.world.ends_with(&["prove"], 20);
     assert!(said.contains("usb: remove an object"), "{said}");
     assert!(said.contains("SUCCEEDED"), "{said}");
-    setting.succeeds(&["sync"]);
+    setting.world.succeeds(&["sync"]);
     setting.restores("disk:usb");
     fs::rename(setting.disk(), setting.world.join("drawer")).unwrap();
-    setting.succeeds(&["prove"]);
+    setting.world.succeeds(&["prove"]);
 }
 
 /// Two hundred data sets at five custodians, each with as many snapshots as are remembered.
 #[test]
 fn the_status_of_many_data_sets_is_there_at_once() {
     let world = World::new();
-    let run = |arguments: &[&str]| {
-        let mut command = world.bare_command(OUTLAST);
-        let output = command.args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", texts(&output));
-        String::from_utf8(output.stdout).unwrap()
-    };
     let names = ["a", "b", "c", "d", "e"];
     for name in names {
         let location = format!("disk:{}", world.join(name).display());
-        run(&["custodian", "add", &location]);
+        world.succeeds(&["custodian", "add", &location]);
     }
     let now = std::time::SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -437,14 +412,14 @@ fn the_status_of_many_data_sets_is_there_at_once() {
         );
     }
     let began = Instant::now();
-    let text = run(&["--json", "status"]);
+    let text = world.succeeds(&["--json", "status"]);
     let took = began.elapsed();
     let status = json_lines(&text).pop().unwrap();
     assert_eq!(status["data_sets_safe"], 200, "{}", status["advice"]);
     // It takes a fraction of this; machines that test are slow at times.
     assert!(took < Duration::from_secs(3), "{took:?}");
     println!("status of 200 data sets: {took:?}");
-    let table = run(&["status"]);
+    let table = world.succeeds(&["status"]);
     let widest = table.lines().map(|line| line.chars().count()).max();
     assert!(widest < Some(120), "{widest:?}");
 }

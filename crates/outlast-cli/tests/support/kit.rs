@@ -4,35 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
-use super::{OUTLAST, World, json_lines};
+use super::{World, json_lines, texts};
 
-/// Both outputs.
-pub fn texts(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
-}
-
-/// Runs outlast with nothing in the environment.
-pub fn run(world: &World, arguments: &[&str]) -> Output {
-    let mut command = world.bare_command(OUTLAST);
-    command.args(arguments).output().unwrap()
-}
-
-/// Runs outlast, which must succeed; gives all that it says.
+/// Runs outlast with nothing in the environment, which must succeed; gives all that it says.
 pub fn succeeds(world: &World, arguments: &[&str]) -> String {
-    let output = run(world, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", texts(&output));
-    texts(&output)
-}
-
-/// Runs outlast, which must end with a code; gives all that it says.
-pub fn refused(world: &World, arguments: &[&str], code: i32) -> String {
-    let output = run(world, arguments);
-    let said = texts(&output);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    said
+    world.ends_with(arguments, 0)
 }
 
 /// A repository in a folder with one snapshot.

@@ -10,6 +10,7 @@
 pub mod tools;
 
 pub mod kit;
+pub mod vault;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -86,6 +87,28 @@ impl World {
         self.succeeding(OUTLAST, arguments)
     }
 
+    /// Runs outlast as a user with nothing in the environment.
+    pub fn run_bare(&self, arguments: &[&str]) -> Output {
+        let mut command = self.bare_command(OUTLAST);
+        command.args(arguments).output().unwrap()
+    }
+
+    /// Runs outlast with nothing in the environment, which must succeed; gives its standard output.
+    pub fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run_bare(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", texts(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs outlast with nothing in the environment, which must end with a code; gives all that it
+    /// says.
+    pub fn ends_with(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run_bare(arguments);
+        let said = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    }
+
     /// Runs a program, which must succeed; gives its standard output.
     pub fn succeeding(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
         let output = self.run(program, arguments);
@@ -97,6 +120,12 @@ impl World {
         );
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// Both outputs.
+pub fn texts(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// Every line as JSON.

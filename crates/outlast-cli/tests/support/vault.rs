@@ -1,5 +1,11 @@
 //! Real vaults beside the program under test.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::zombie_processes,
+    reason = "what is missing is said loudly, and a vault is ended when it is dropped"
+)]
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -44,28 +50,45 @@ impl TestVault {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let mut vault = Self {
-            program: program.to_owned(),
-            folder,
-            port,
-            serving: None,
-        };
-        let address = format!("127.0.0.1:{port}");
-        vault.run(&[
-            "init",
-            "--name",
-            name,
-            "--no-immutable",
-            "--address",
-            &address,
-            "--listen",
-            &address,
-        ]);
+        let mut vault = Self::at(program, folder, port);
+        vault.init(name);
         vault.serve();
         vault
     }
 
-    fn command(&self) -> Command {
+    /// Another vault of this name at the address of this one, not serving yet.
+    pub fn impostor(&self, folder: PathBuf, name: &str) -> Self {
+        let impostor = Self::at(&self.program, folder, self.port);
+        impostor.init(name);
+        impostor
+    }
+
+    /// This vault as it is now on another disk, not serving yet.
+    pub fn copied_to(&self, folder: PathBuf) -> Self {
+        let mut copy = Command::new("cp");
+        let copied = copy.arg("-a").arg(&self.folder).arg(&folder).status();
+        assert!(copied.unwrap().success());
+        Self::at(&self.program, folder, self.port)
+    }
+
+    fn at(program: &Path, folder: PathBuf, port: u16) -> Self {
+        Self {
+            program: program.to_owned(),
+            folder,
+            port,
+            serving: None,
+        }
+    }
+
+    fn init(&self, name: &str) {
+        let address = format!("127.0.0.1:{}", self.port);
+        let listen = ["--address", &address, "--listen", &address];
+        let init = ["init", "--name", name, "--no-immutable"];
+        self.run(&[&init[..], &listen[..]].concat());
+    }
+
+    /// A command of the operator.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--vault").arg(&self.folder);
         command
@@ -77,6 +100,11 @@ impl TestVault {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{arguments:?}: {said}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A new invite, with these arguments.
+    pub fn invite(&self, arguments: &[&str]) -> String {
+        self.run(&[&["invite"], arguments].concat())
     }
 
     /// Serves until it is stopped.
