@@ -206,6 +206,20 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// The beginning of a file, up to `bytes_max`; none if there is no file.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result?,
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// Reads a password file that only its owner may be able to read. One line break at the end is not
 /// part of the password.
 pub(crate) fn read_secret(

@@ -4,15 +4,15 @@
 //! A data set is what one host backs up as one: the same paths, again and again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use outlast_custody::{Evidence, IdText, ObjectList};
 use outlast_object::{Id, hash};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigurationError, Places, write_durably};
+use crate::config::{ConfigurationError, Places, read_at_most, write_durably};
 
 /// Snapshots of a set that are remembered.
 const SNAPSHOTS_MAX: usize = 20;
@@ -79,17 +79,6 @@ fn failed(path: &Path, source: io::Error) -> ConfigurationError {
     }
 }
 
-fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, ConfigurationError> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result
-            .and_then(|file| file.take(bytes_max).read_to_end(&mut bytes))
-            .map_err(|error| failed(path, error))?,
-    };
-    Ok(Some(bytes))
-}
-
 impl DataSets {
     /// Those of the user.
     pub fn of(places: &Places) -> Self {
@@ -108,7 +97,8 @@ impl DataSets {
     }
 
     fn read_set(path: &Path) -> Result<Option<DataSet>, ConfigurationError> {
-        let Some(bytes) = read(path, SET_BYTES_MAX)? else {
+        let Some(bytes) = read_at_most(path, SET_BYTES_MAX).map_err(|error| failed(path, error))?
+        else {
             return Ok(None);
         };
         let parsed = serde_json::from_slice(&bytes);
@@ -193,33 +183,56 @@ impl DataSets {
         write_durably(path, &bytes, 0o600).map_err(|error| failed(path, error))
     }
 
-    /// Notes what a custodian showed for a snapshot that is remembered; for others nothing is noted.
+    /// Notes what custodians showed for a snapshot, in every set that has it; for a snapshot that is not
+    /// remembered nothing is noted.
     ///
     /// # Errors
     /// [`ConfigurationError`].
-    pub fn note(
+    pub fn note(&self, snapshot: Id, shown: &[(String, Shown)]) -> Result<(), ConfigurationError> {
+        for set in self.all()? {
+            self.note_in(set, snapshot, shown)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what custodians showed for a snapshot of the set of these paths, as it is now.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
+    pub fn note_of(
         &self,
+        (host, paths): (&str, &[String]),
         snapshot: Id,
-        custodian: &str,
-        shown: &Shown,
+        shown: &[(String, Shown)],
     ) -> Result<(), ConfigurationError> {
-        for mut set in self.all()? {
-            let mut found = set.snapshots.iter_mut();
-            let Some(one) = found.find(|one| one.snapshot.0 == snapshot) else {
-                continue;
-            };
+        match Self::read_set(&self.path(host, paths))? {
+            Some(set) => self.note_in(set, snapshot, shown),
+            None => Ok(()),
+        }
+    }
+
+    fn note_in(
+        &self,
+        mut set: DataSet,
+        snapshot: Id,
+        shown: &[(String, Shown)],
+    ) -> Result<(), ConfigurationError> {
+        let mut found = set.snapshots.iter_mut();
+        let Some(one) = found.find(|one| one.snapshot.0 == snapshot) else {
+            return Ok(());
+        };
+        for (custodian, shown) in shown {
             match shown {
                 Shown::Receipt(path) => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    one.receipts.insert(custodian.to_owned(), name.into_owned());
+                    one.receipts.insert(custodian.clone(), name.into_owned());
                 }
                 Shown::Evidence(evidence) => {
-                    one.evidence.insert(custodian.to_owned(), evidence.clone());
+                    one.evidence.insert(custodian.clone(), evidence.clone());
                 }
             }
-            self.write(&self.path(&set.host, &set.paths), &set)?;
         }
-        Ok(())
+        self.write(&self.path(&set.host, &set.paths), &set)
     }
 
     /// What a snapshot needs, if that is still kept.
@@ -228,7 +241,9 @@ impl DataSets {
     /// [`ConfigurationError`] if the file is not the list that it should be.
     pub fn list(&self, root: Id) -> Result<Option<ObjectList>, ConfigurationError> {
         let path = self.list_path(&root);
-        let Some(bytes) = read(&path, LIST_BYTES_MAX)? else {
+        let Some(bytes) =
+            read_at_most(&path, LIST_BYTES_MAX).map_err(|error| failed(&path, error))?
+        else {
             return Ok(None);
         };
         let list = ObjectList::decode(&bytes).map_err(|error| error.to_string());
@@ -271,7 +286,7 @@ mod tests {
         }
         let newest = hash(&[29, 1]);
         let shown = Shown::Receipt(PathBuf::from("/x/0000000001-abcd.receipt"));
-        sets.note(newest, "vault", &shown).unwrap();
+        sets.note(newest, &[("vault".to_owned(), shown)]).unwrap();
         // The same again changes nothing, and forgets nothing.
         sets.remember("web1", &paths, (newest, 29), &list(29))
             .unwrap();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use outlast_custody::{EvidenceKind, ObjectList};
 use outlast_object::Id;
@@ -18,6 +18,7 @@ use crate::custodian::{Custodian, CustodianError, Custodians, memory_folder, pla
 use crate::data_sets::{DataSets, Shown};
 use crate::evidence::{EvidenceFailure, Showing, read_back};
 use crate::receipts::{Held, made, seal_list};
+use crate::status::now;
 
 /// A place that fails is tried again for so long, while the others go on.
 const RETRY_TIME: Duration = Duration::from_secs(60);
@@ -71,6 +72,9 @@ pub enum NotKept {
     /// It gave no valid receipt.
     #[error(transparent)]
     NoReceipt(CustodianError),
+    /// What it showed is not remembered, so that it does not count.
+    #[error("what it showed cannot be noted: {0}")]
+    NotNoted(String),
     /// What was read back was not whole.
     #[error(transparent)]
     NoEvidence(#[from] EvidenceFailure),
@@ -194,13 +198,19 @@ pub fn prove_all(
             .map(|handle| handle.join().unwrap_or_else(ended))
             .collect()
     });
-    // Files are written one after the other.
-    let sets = DataSets::of(places);
+    let shown = keepers.iter().zip(&outcomes);
+    let shown: Vec<(String, Shown)> = shown
+        .filter_map(|(custodian, outcome)| {
+            let proven = outcome.as_ref().ok()?;
+            Some((custodian.name.clone(), proven.shown()))
+        })
+        .collect();
+    let noted = DataSets::of(places).note(snapshot, &shown);
     let keep = |(custodian, outcome): (&Custodian, Result<Proven, NotKept>)| {
-        let outcome = outcome.and_then(|proven| {
-            let noted = sets.note(snapshot, &custodian.name, &proven.shown());
-            noted.map_err(|error| NotKept::NoReceipt(error.into()))?;
-            Ok(proven)
+        let not_noted = |error: &ConfigurationError| NotKept::NotNoted(error.to_string());
+        let outcome = outcome.and_then(|proven| match &noted {
+            Ok(()) => Ok(proven),
+            Err(error) => Err(not_noted(error)),
         });
         Kept {
             custodian: custodian.clone(),
@@ -225,9 +235,7 @@ pub fn vouch(
     let Some((snapshot, list)) = made(run) else {
         return Ok(None);
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_secs());
-    DataSets::of(places).remember(host, &run.paths, (snapshot, now), &list)?;
+    DataSets::of(places).remember(host, &run.paths, (snapshot, now()), &list)?;
     let only = std::slice::from_ref(custodian);
     let kept = prove_all(places, only, connect, &[], (snapshot, &list));
     Ok(kept.into_iter().next())
@@ -264,7 +272,6 @@ pub fn prove_one(
         CustodianError::DiskAway { .. } => NotKept::Away(error.to_string()),
         other => NotKept::NoReceipt(other),
     })?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let showing = Showing {
         custodian: &custodian.name,
         kind: match folder.is_removable {
@@ -273,7 +280,7 @@ pub fn prove_one(
         },
         snapshot,
         list,
-        now: now.map_or(0, |now| now.as_secs()),
+        now: now(),
     };
     let record = memory_folder(places, &custodian.name).join(RECORD);
     Ok(Proven::Evidence(read_back(&*store, &record, &showing)?))

@@ -12,6 +12,7 @@ mod custodian;
 mod data_sets;
 mod evidence;
 mod export;
+mod html;
 mod keepers;
 pub mod kit;
 mod mount;
@@ -51,7 +52,7 @@ pub use select::{ChosenSnapshot, choose_snapshot, choose_snapshots};
 pub use session::{
     CacheChoice, Session, SessionOptions, default_cache_folder, init_session, stored_snapshots,
 };
-pub use status::{Status, Verdict, moment, read_status, restore_command, shell_quote};
+pub use status::{Status, Verdict, moment, now, read_status, restore_command, shell_quote};
 pub use sync::{
     SyncExtras, SyncPlace, SyncRun, Synced, clear_spool, complete, sync_all, sync_places,
 };

@@ -1,8 +1,8 @@
 //! Receipts: asked for after each backup, verified before they are kept, verified again whenever
 //! something is said on their strength.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use outlast_custody::{ObjectList, Receipt, VerifiedReceipt};
@@ -12,7 +12,7 @@ use outlast_store::ConnectOptions;
 use outlast_wire::{Sealed, WireError};
 
 use crate::backup::BackupRun;
-use crate::config::{ConfigurationError, Places, write_durably};
+use crate::config::{ConfigurationError, Places, read_at_most, write_durably};
 use crate::custodian::{Custodian, CustodianError, Custodians, memory_folder};
 
 /// Longest file that is read as a receipt or checkpoint, in bytes.
@@ -52,16 +52,6 @@ fn failed(path: &Path, source: io::Error) -> CustodianError {
         source,
     }
     .into()
-}
-
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result?,
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
 }
 
 /// The snapshot that a backup made or confirmed, and the objects it needs. None after a dry run.
@@ -120,7 +110,8 @@ pub(crate) fn remembered_checkpoint(
     identity: &VerifierKey,
 ) -> Result<Option<VerifiedCheckpoint>, CustodianError> {
     let path = memory_folder(places, custodian).join(CHECKPOINT);
-    let Some(bytes) = read(&path).map_err(|error| failed(&path, error))? else {
+    let Some(bytes) = read_at_most(&path, FILE_BYTES_MAX).map_err(|error| failed(&path, error))?
+    else {
         return Ok(None);
     };
     let verified = VerifiedCheckpoint::open(&bytes, identity, &[]).map_err(|error| {
@@ -153,7 +144,7 @@ pub fn verify_receipt(
     identity: &VerifierKey,
     witnesses: &[VerifierKey],
 ) -> Result<VerifiedReceipt, String> {
-    let bytes = read(path).map_err(|error| error.to_string())?;
+    let bytes = read_at_most(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
     let bytes = bytes.ok_or_else(|| "there is no such file".to_owned())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
     let receipt = Receipt::parse(&text).map_err(|error| error.to_string())?;

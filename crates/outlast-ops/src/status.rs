@@ -1,6 +1,7 @@
 //! `status`: what is kept where, and the honest verdict.
 
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use outlast_custody::SafetyVerdict;
 use outlast_format::Time;
@@ -103,6 +104,12 @@ impl Verdict {
             Verdict::Safe { .. } => "safe",
         }
     }
+}
+
+/// The present moment, seconds since 1970.
+pub fn now() -> u64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH);
+    passed.map_or(0, |passed| passed.as_secs())
 }
 
 /// A moment in UTC for people, to the minute.

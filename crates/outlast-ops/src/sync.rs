@@ -491,7 +491,8 @@ fn prove_missing(
         let snapshot = newest.snapshot.0;
         let outcome = prove_one(places, custodian, connect, (snapshot, &list));
         if let Ok(proven) = &outcome {
-            sets.note(snapshot, name, &proven.shown())?;
+            let shown = [(name.clone(), proven.shown())];
+            sets.note_of((&set.host, &set.paths), snapshot, &shown)?;
         }
         kept.push(Kept {
             custodian: custodian.clone(),

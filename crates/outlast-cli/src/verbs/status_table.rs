@@ -2,10 +2,9 @@
 //! known on this machine alone.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use outlast_custody::SafetyVerdict;
-use outlast_ops::{CustodianRow, Safety, SetStatus, moment};
+use outlast_ops::{CustodianRow, Safety, SetStatus, moment, now};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -44,8 +43,7 @@ struct SetReport<'a> {
 
 /// Shows all data sets.
 pub fn run(context: &Context, safety: &mut Safety) -> Result<u8, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_secs());
+    let now = now();
     let mut sets = safety.sets(now)?;
     // What needs somebody comes first.
     sets.sort_by_key(is_safe);

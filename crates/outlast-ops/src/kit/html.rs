@@ -5,6 +5,7 @@ use qrcode::{EcLevel, QrCode};
 use zeroize::Zeroizing;
 
 use super::page::{Block, Page};
+use crate::html::escape;
 
 /// Lines of one QR code; more become several codes, which phones still read from paper.
 const QR_LINES_MAX: usize = 12;
@@ -23,21 +24,6 @@ dt { font-style: italic } dd { margin: 0; overflow-wrap: anywhere }
 .part { break-inside: avoid; margin: 5mm 0 }
 .code { display: inline-block; margin: 2mm 4mm 2mm 0 } .code svg { width: 55mm; height: 55mm }
 ";
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
 
 /// What the QR codes of these lines say: the lines without spaces.
 fn code_texts(lines: &[String]) -> Vec<Zeroizing<String>> {

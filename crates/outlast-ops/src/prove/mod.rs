@@ -9,7 +9,6 @@ mod report;
 mod world;
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use outlast_custody::{Attack, survivability};
 use outlast_log::{KeyKind, NoteError, SigningKey, VerifierKey};
@@ -21,6 +20,7 @@ pub use self::report::{Report, RowOfLoss, html, open_report};
 use crate::config::{Configuration, ConfigurationError, Places, read_secret, write_durably};
 use crate::custodian::{CustodianError, Custodians};
 use crate::safety::Safety;
+use crate::status::now;
 
 /// The key that signs reports, in the configuration folder.
 const KEY_FILE: &str = "prover.key";
@@ -67,12 +67,6 @@ pub struct Signed {
     pub note: Vec<u8>,
     /// Who signed.
     pub identity: VerifierKey,
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
 }
 
 /// Makes the table, tries what is asked for, and signs the report.

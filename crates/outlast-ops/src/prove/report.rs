@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ProveError;
 use super::probes::{Attempt, Outcome};
-use crate::config::ConfigurationError;
+use crate::config::{ConfigurationError, read_at_most};
+use crate::html::escape;
 use crate::safety::{Safety, SetStatus};
 use crate::status::moment;
 
@@ -157,14 +158,12 @@ pub fn open_report(
     path: &Path,
     identities: &[VerifierKey],
 ) -> Result<(Report, Vec<VerifierKey>), ProveError> {
-    use std::io::Read as _;
     let unproven = |reason: String| ProveError::Unproven {
         path: path.to_owned(),
         reason,
     };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(REPORT_BYTES_MAX).read_to_end(&mut bytes))
+    let bytes = read_at_most(path, REPORT_BYTES_MAX)
+        .and_then(|bytes| bytes.ok_or_else(|| std::io::ErrorKind::NotFound.into()))
         .map_err(|source| ConfigurationError::Io {
             path: path.to_owned(),
             source,
@@ -182,13 +181,6 @@ pub fn open_report(
     Ok((report, verified.signers().to_vec()))
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 /// The report as a page that can be printed. It is a rendering: what counts is the signed note.
 pub fn html(report: &Report) -> String {
     let mut page = String::from(
@@ -201,23 +193,18 @@ pub fn html(report: &Report) -> String {
     let _ = writeln!(
         page,
         "<h1>What would be lost</h1>\n<p>Made by {} at {}.</p>",
-        escaped(&report.host),
+        escape(&report.host),
         moment(report.made)
     );
     let class = |is_bad: bool| if is_bad { " class=\"bad\"" } else { "" };
     page.push_str("<h2>Data sets</h2>\n<ul>\n");
     for (name, is_safe) in &report.data_sets {
         let word = if *is_safe { "safe" } else { "NOT SAFE YET" };
-        let _ = writeln!(
-            page,
-            "<li{}>{}: {word}</li>",
-            class(!is_safe),
-            escaped(name)
-        );
+        let _ = writeln!(page, "<li{}>{}: {word}</li>", class(!is_safe), escape(name));
     }
     page.push_str("</ul>\n<h2>What should be changed</h2>\n<ul>\n");
     for finding in &report.findings {
-        let _ = writeln!(page, "<li class=\"bad\">{}</li>", escaped(finding));
+        let _ = writeln!(page, "<li class=\"bad\">{}</li>", escape(finding));
     }
     page.push_str("</ul>\n<h2>What was tried</h2>\n<table><tr><th>at</th><th>with</th><th>what</th><th>outcome</th></tr>\n");
     for attempt in &report.attempts {
@@ -226,10 +213,10 @@ pub fn html(report: &Report) -> String {
             page,
             "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             class(is_bad),
-            escaped(&attempt.custodian),
-            escaped(&attempt.credential),
-            escaped(&attempt.what),
-            escaped(&outcome_text(attempt))
+            escape(&attempt.custodian),
+            escape(&attempt.credential),
+            escape(&attempt.what),
+            escape(&outcome_text(attempt))
         );
     }
     page.push_str("</table>\n<h2>What the loss of each would mean</h2>\n<table><tr><th>lost</th><th>destroyed</th><th>readable</th><th>nothing left of</th><th>left at</th><th>back to</th><th>hours to restore</th></tr>\n");
@@ -242,11 +229,11 @@ pub fn html(report: &Report) -> String {
             page,
             "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{hours}</td></tr>",
             class(!row.gone.is_empty()),
-            escaped(&row.subject),
-            escaped(&destroyed.join(", ")),
-            escaped(&row.readable.join(", ")),
-            escaped(&row.gone.join(", ")),
-            escaped(&row.remains.join(", ")),
+            escape(&row.subject),
+            escape(&destroyed.join(", ")),
+            escape(&row.readable.join(", ")),
+            escape(&row.gone.join(", ")),
+            escape(&row.remains.join(", ")),
             row.back_to.map_or_else(|| "-".to_owned(), moment)
         );
     }
