@@ -9,6 +9,7 @@ use outlast_custody::{
     SafetyVerdict, SnapshotStatus, Standing, Wanted, status,
 };
 use outlast_log::VerifierKey;
+use outlast_object::Id;
 use serde::Serialize;
 
 use crate::config::{Configuration, Places};
@@ -31,6 +32,8 @@ pub struct Safety {
     facts: Facts,
     keepers: Vec<Custodian>,
     witnesses: Vec<VerifierKey>,
+    /// Bytes of what was shown, by snapshot and custodian.
+    bytes: BTreeMap<(Id, String), u64>,
 }
 
 /// The state of one data set.
@@ -99,6 +102,7 @@ impl Safety {
             facts,
             keepers,
             witnesses,
+            bytes: BTreeMap::new(),
         })
     }
 
@@ -170,24 +174,22 @@ impl Safety {
             let path = memory_folder(&self.places, custodian).join(file);
             // One that proves nothing counts as none; `receipts` says why.
             if let Ok(receipt) = verify_receipt(&path, &invite.identity, &self.witnesses) {
+                let key = (remembered.snapshot.0, custodian.clone());
+                self.bytes.insert(key, receipt.seal().bytes);
                 self.facts.add_receipt(custodian, &receipt);
             }
         }
-        for evidence in remembered.evidence.values() {
+        for (custodian, evidence) in &remembered.evidence {
+            let key = (remembered.snapshot.0, custodian.clone());
+            self.bytes.insert(key, evidence.bytes);
             self.facts.add_evidence(evidence.clone());
         }
     }
 
-    /// Bytes of what a snapshot needs, as the custodian showed them.
-    pub fn bytes_of(&self, remembered: &RememberedSnapshot, custodian: &str) -> Option<u64> {
-        if let Some(evidence) = remembered.evidence.get(custodian) {
-            return Some(evidence.bytes);
-        }
-        let file = remembered.receipts.get(custodian)?;
-        let keeper = self.keepers.iter().find(|one| one.name == custodian)?;
-        let path = memory_folder(&self.places, custodian).join(file);
-        let receipt = verify_receipt(&path, &keeper.invite()?.identity, &self.witnesses).ok()?;
-        Some(receipt.seal().bytes)
+    /// Bytes of what a snapshot needs, as the custodian showed them in what was taken in.
+    pub fn bytes_of(&self, snapshot: Id, custodian: &str) -> Option<u64> {
+        let key = (snapshot, custodian.to_owned());
+        self.bytes.get(&key).copied()
     }
 
     fn judge(&self, set: DataSet, newest: &BTreeMap<String, usize>, now: u64) -> SetStatus {

@@ -37,7 +37,7 @@ pub fn copies(safety: &Safety, sets: &[SetStatus], now: u64) -> Vec<SnapshotCopy
             let mut remembered = set.set.snapshots.iter();
             let remembered = remembered.find(|one| one.snapshot.0.short() == *snapshot);
             // Evidence tells sizes, receipts tell them by the seal; without either nothing is estimated.
-            let bytes = remembered.and_then(|one| safety.bytes_of(one, &row.custodian));
+            let bytes = remembered.and_then(|one| safety.bytes_of(one.snapshot.0, &row.custodian));
             copies.push(SnapshotCopy {
                 custodian: row.custodian.clone(),
                 data_set: name.clone(),
