@@ -54,5 +54,6 @@ pub use session::{
 };
 pub use status::{Status, Verdict, moment, now, read_status, restore_command, shell_quote};
 pub use sync::{
-    SyncExtras, SyncPlace, SyncRun, Synced, clear_spool, complete, sync_all, sync_places,
+    SyncExtras, SyncPlace, SyncProgress, SyncRun, SyncStep, Synced, clear_spool, complete,
+    sync_all, sync_places,
 };

@@ -27,7 +27,7 @@ use crate::keepers::{Kept, NotKept, keepers, open_all, prove_all};
 use crate::receipts::made;
 use crate::safety::Safety;
 use crate::session::{CacheChoice, Session, SessionOptions, init_session_on, is_within};
-use crate::sync::sync_all;
+use crate::sync::{SyncProgress, Synced, sync_all};
 
 /// `protect` cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,8 @@ pub struct Protected {
     pub run: BackupRun,
     /// Folders that were left out because they hold the repository itself or its cache.
     pub own_folders: Vec<PathBuf>,
+    /// Custodians that lacked something of before, and what became of that.
+    pub completed: Vec<Synced>,
     /// What became of it at each custodian.
     pub kept: Vec<Kept>,
     /// The verdict, where custodians keep the repository and a snapshot was made or confirmed.
@@ -279,13 +281,15 @@ fn make_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, ProtectError> {
     Ok(text)
 }
 
-/// Backs up what the configuration names.
+/// Backs up what the configuration names, and brings custodians up to date that lack something of
+/// before; `completing` is told how far that is.
 pub fn run_protect(
     prepared: &Prepared,
     request: &ProtectRequest,
     cache: &CacheChoice,
     observer: &dyn BackupObserver,
     totals: &(dyn Fn(ScanTotals, bool) + Sync),
+    completing: SyncProgress<'_>,
 ) -> Result<Protected, ProtectError> {
     let mut excludes = Excludes::default();
     for pattern in &prepared.configuration.exclude {
@@ -324,23 +328,27 @@ pub fn run_protect(
         warn: None,
     };
     let run = run_backup(&prepared.session, backup, observer, totals)?;
-    let (kept, safety) = ask_keepers(prepared, &run)?;
-    Ok(Protected {
+    let mut protected = Protected {
         run,
         own_folders,
-        kept,
-        safety,
-    })
+        completed: Vec::new(),
+        kept: Vec::new(),
+        safety: None,
+    };
+    ask_keepers(prepared, &mut protected, completing)?;
+    Ok(protected)
 }
 
 /// What each custodian shows for the backup, and what follows from it.
 fn ask_keepers(
     prepared: &Prepared,
-    run: &BackupRun,
-) -> Result<(Vec<Kept>, Option<Judgement>), ProtectError> {
+    protected: &mut Protected,
+    completing: SyncProgress<'_>,
+) -> Result<(), ProtectError> {
+    let run = &protected.run;
     let reports = prepared.several.as_ref().map(|several| several.finish());
     let Some((snapshot, list)) = made(run).filter(|_| !prepared.keepers.is_empty()) else {
-        return Ok((Vec::new(), None));
+        return Ok(());
     };
     let places = &prepared.places;
     let clock = prepared.session.repository().environment().clock.now();
@@ -356,7 +364,7 @@ fn ask_keepers(
         &reports,
         (snapshot, &list),
     );
-    let kept = complete_behind(prepared, kept)?;
+    let (kept, completed) = complete_behind(prepared, kept, completing)?;
     let mut safety = Safety::of(places, Some(&prepared.configuration))?;
     let all = sets.all()?;
     let mut remembered = all.iter().flat_map(|set| &set.snapshots);
@@ -367,15 +375,22 @@ fn ask_keepers(
         let verdict = judged.verdict;
         Judgement { verdict, sentence }
     });
-    Ok((kept, verdict))
+    protected.completed = completed;
+    protected.kept = kept;
+    protected.safety = verdict;
+    Ok(())
 }
 
 /// Brings whoever lacks something from before up to date, such as a custodian that was just added, if it
 /// can be had from somewhere.
-fn complete_behind(prepared: &Prepared, kept: Vec<Kept>) -> Result<Vec<Kept>, ProtectError> {
+fn complete_behind(
+    prepared: &Prepared,
+    kept: Vec<Kept>,
+    progress: SyncProgress<'_>,
+) -> Result<(Vec<Kept>, Vec<Synced>), ProtectError> {
     let several = prepared.several.as_ref();
     let reads = several.is_some_and(|several| several.capabilities().reads_packs);
-    let mut all = Vec::new();
+    let (mut all, mut completed) = (Vec::new(), Vec::new());
     for one in kept {
         if !reads || !matches!(one.outcome, Err(NotKept::Behind)) {
             all.push(one);
@@ -387,11 +402,12 @@ fn complete_behind(prepared: &Prepared, kept: Vec<Kept>) -> Result<Vec<Kept>, Pr
             Some(&one.custodian.name),
             &prepared.connect,
             prepared.session.cancel(),
-            &|_, _, _, _| (),
+            progress,
         )?;
+        completed.extend(run.places);
         let mut now = run.kept.into_iter();
         let now = now.find(|now| now.custodian.name == one.custodian.name);
         all.push(now.unwrap_or(one));
     }
-    Ok(all)
+    Ok((all, completed))
 }

@@ -40,9 +40,23 @@ pub struct SyncPlace {
     pub custodian: Option<Custodian>,
 }
 
-/// Told of each object that is copied: to which place, how many so far and of how many as far as is
-/// known, and their bytes.
-pub type SyncProgress<'a> = &'a (dyn Fn(&str, u64, u64, u64) + Sync);
+/// How far the copy of one place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncStep<'a> {
+    /// The place.
+    pub place: &'a str,
+    /// Objects that were copied so far.
+    pub objects: u64,
+    /// Objects that are to be copied, as far as is known.
+    pub objects_total: u64,
+    /// Bytes that were copied so far.
+    pub bytes: u64,
+    /// Bytes that are to be copied, as the places list them. They may claim anything.
+    pub bytes_total: u64,
+}
+
+/// Told before the objects of a kind are copied, and of each object that was.
+pub type SyncProgress<'a> = &'a (dyn Fn(&SyncStep<'_>) + Sync);
 
 /// What became of one place.
 #[derive(Debug)]
@@ -206,16 +220,22 @@ fn copy_all(
         }
         let mut missing = missing_of(kind, target, &sources, &spooled)?;
         if kind == ObjectKind::Snapshot {
-            missing.sort_by_key(|name| from.times.get(&name.id()).copied());
+            missing.sort_by_key(|(name, _)| from.times.get(&name.id()).copied());
         }
         // Snapshots one after the other, for their order; everything else as fast as it goes.
         let threads = match kind {
             ObjectKind::Snapshot => 1,
             _ => COPY_THREADS.min(missing.len()),
         };
-        let total = synced.copied + missing.len() as u64;
+        if missing.is_empty() && kind != ObjectKind::Key {
+            continue;
+        }
+        let bytes = missing
+            .iter()
+            .fold(synced.copied_bytes, |sum, one| sum.saturating_add(one.1));
         let copying = Copying {
-            total,
+            objects_total: synced.copied + missing.len() as u64,
+            bytes_total: bytes,
             target,
             sources: &sources,
             from,
@@ -223,6 +243,7 @@ fn copy_all(
             next: AtomicUsize::new(0),
             state: Mutex::new((&mut *synced, None)),
         };
+        progress(&copying.step(copying.state.lock().0));
         thread::scope(|scope| {
             for _ in 1..threads {
                 scope.spawn(|| copying.run(cancel, progress));
@@ -244,9 +265,11 @@ struct Copying<'a> {
     target: &'a SyncPlace,
     sources: &'a [Source<'a>],
     from: &'a SyncExtras<'a>,
-    missing: &'a [ObjectName],
+    missing: &'a [(ObjectName, u64)],
     /// Objects that were copied before, and these.
-    total: u64,
+    objects_total: u64,
+    /// Their bytes, as listed.
+    bytes_total: u64,
     next: AtomicUsize,
     /// What was done, and the first error, after which no more is begun.
     state: Mutex<(&'a mut Synced, Option<StoreError>)>,
@@ -254,7 +277,7 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn run(&self, cancel: &Cancel, progress: SyncProgress<'_>) {
-        while let Some(name) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some((name, _)) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if self.state.lock().1.is_some() {
                 return;
             }
@@ -278,9 +301,18 @@ impl Copying<'_> {
         let synced = &mut self.state.lock().0;
         synced.copied += 1;
         synced.copied_bytes += bytes.len() as u64;
-        let (copied, bytes) = (synced.copied, synced.copied_bytes);
-        progress(&self.target.name, copied, self.total, bytes);
+        progress(&self.step(synced));
         Ok(())
+    }
+
+    fn step(&self, synced: &Synced) -> SyncStep<'_> {
+        SyncStep {
+            place: &self.target.name,
+            objects: synced.copied,
+            objects_total: self.objects_total,
+            bytes: synced.copied_bytes,
+            bytes_total: self.bytes_total.max(synced.copied_bytes),
+        }
     }
 }
 
@@ -300,26 +332,31 @@ fn config_of(store: &dyn Store) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
+/// What the target lacks and others list, each with its size as they list it; what only the spool has
+/// counts as empty.
 fn missing_of(
     kind: ObjectKind,
     target: &SyncPlace,
     sources: &[Source<'_>],
     spooled: &BTreeSet<ObjectName>,
-) -> Result<Vec<ObjectName>, StoreError> {
-    let mut wanted: BTreeSet<Id> = BTreeSet::new();
+) -> Result<Vec<(ObjectName, u64)>, StoreError> {
+    let mut wanted: BTreeMap<Id, u64> = BTreeMap::new();
     for source in sources {
         // One that cannot list now does not keep the others from giving.
         let _ = source.store.list(kind, &mut |info| {
-            wanted.insert(info.id);
+            wanted.insert(info.id, info.size);
         });
     }
-    let of_kind = spooled.iter().filter(|name| name.kind() == kind);
-    wanted.extend(of_kind.map(ObjectName::id));
+    for name in spooled.iter().filter(|name| name.kind() == kind) {
+        wanted.entry(name.id()).or_default();
+    }
     target.store.list(kind, &mut |info| {
         wanted.remove(&info.id);
     })?;
     let names = wanted.into_iter();
-    Ok(names.map(|id| ObjectName::new(kind, id)).collect())
+    Ok(names
+        .map(|(id, size)| (ObjectName::new(kind, id), size))
+        .collect())
 }
 
 /// The bytes of an object, verified, from wherever they can be had.

@@ -1,5 +1,6 @@
 //! How results and progress are shown.
 
+pub mod completing;
 pub mod entry;
 pub mod json;
 pub mod message;

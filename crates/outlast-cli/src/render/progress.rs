@@ -66,6 +66,11 @@ impl Progress {
         self.0.inc(amount);
     }
 
+    /// So much is done in all.
+    pub fn set_done(&self, amount: u64) {
+        self.0.set_position(amount);
+    }
+
     /// What is being done.
     pub fn set_message(&self, text: String) {
         self.0.set_message(text);

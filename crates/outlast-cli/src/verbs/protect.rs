@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use outlast_object::Id;
 use outlast_ops::{
-    Kept, Places, Prepared, ProtectRequest, Proven, Verdict, is_custodian_location,
+    Kept, Places, Prepared, ProtectRequest, Proven, SyncStep, Verdict, is_custodian_location,
     prepare_protect, restore_command, run_protect,
 };
 use outlast_wire::Invite;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::backup::{BackupDisplay, print_summary};
 use crate::context::Context;
 use crate::exit::{self, Failure};
+use crate::render::completing::Completing;
 use crate::render::{json, message, units};
 
 /// Arguments of `protect`.
@@ -93,7 +94,13 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     }
     let display = BackupDisplay::new(context);
     let totals = |found, complete| display.set_totals(found, complete);
-    let result = run_protect(&prepared, &request, &cache, &display, &totals);
+    let completing = Completing::new(context);
+    let complete = |step: &SyncStep<'_>| {
+        display.clear();
+        completing.show(step);
+    };
+    let result = run_protect(&prepared, &request, &cache, &display, &totals, &complete);
+    completing.clear();
     display.clear();
     let protected = result?;
     if context.is_talkative() {
@@ -107,6 +114,11 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     print_summary(context, &protected.run, false, display.elapsed());
     let snapshot = protected.run.outcome.snapshot.as_ref().map(|(id, _)| *id);
     let short = snapshot.map_or_else(|| "latest".to_owned(), |id| id.short());
+    if !context.global.json {
+        for synced in &protected.completed {
+            super::sync::tell(context, synced);
+        }
+    }
     for kept in &protected.kept {
         tell_kept(context, kept);
     }

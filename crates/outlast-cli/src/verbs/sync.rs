@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::{self, Failure};
-use crate::render::progress::Progress;
+use crate::render::completing::Completing;
 use crate::render::{json, message, units};
 
 /// Arguments of `sync`.
@@ -33,29 +33,25 @@ struct SyncMessage<'a> {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let places = Places::of_user()?;
     let configuration = Configuration::read(&places.config_file)?;
-    let display = Progress::items(context.is_talkative());
-    let progress = |name: &str, at: u64, total: u64, bytes: u64| {
-        match at {
-            1 => display.restart(total),
-            _ => display.set_total(total),
-        }
-        display.set_message(format!("to {name}, {}", units::bytes(bytes)));
-        display.add(1);
-    };
+    let display = Completing::new(context);
     let result = sync_all(
         &places,
         configuration.as_ref(),
         arguments.only.as_deref(),
         &context.connect_options()?,
         &context.cancel,
-        &progress,
+        &|step| display.show(step),
     );
     display.clear();
     let run = result?;
     let mut is_complete = true;
     for synced in &run.places {
         is_complete &= synced.is_complete();
-        tell(context, synced);
+        if context.global.json {
+            tell_programs(synced);
+        } else {
+            tell(context, synced);
+        }
     }
     for (name, reason) in &run.away {
         // A disk that is somewhere else is as it should be; it is completed when it comes.
@@ -87,19 +83,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     })
 }
 
-fn tell(context: &Context, synced: &Synced) {
-    if context.global.json {
-        json::print(&SyncMessage {
-            message_type: "sync",
-            custodian: &synced.name,
-            complete: synced.is_complete(),
-            copied: synced.copied,
-            copied_bytes: synced.copied_bytes,
-            lacking: synced.lacking,
-            reason: synced.failure.as_deref(),
-        });
-        return;
-    }
+fn tell_programs(synced: &Synced) {
+    json::print(&SyncMessage {
+        message_type: "sync",
+        custodian: &synced.name,
+        complete: synced.is_complete(),
+        copied: synced.copied,
+        copied_bytes: synced.copied_bytes,
+        lacking: synced.lacking,
+        reason: synced.failure.as_deref(),
+    });
+}
+
+/// Says what became of a place that was completed.
+pub(super) fn tell(context: &Context, synced: &Synced) {
     let (name, copied) = (&synced.name, synced.copied);
     if let Some(reason) = &synced.failure {
         message::warning(&format!(
