@@ -2,6 +2,13 @@
 //!
 //! It ends with the test's process: its standard input does.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that was left out must be seen"
+)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -44,7 +51,9 @@ impl Ceph {
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
         let ports = [port(&monitor), port(&gateway)];
         drop((monitor, gateway));
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/ceph.sh");
+        // From the folder of whichever crate's tests these are.
+        let script = "../outlast-store/tests/support/ceph.sh";
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
         let mut child = Command::new("bash")
             .arg(script)
             .arg(&folder)
@@ -72,6 +81,11 @@ impl Ceph {
             Location::S3(location) => location,
             other => panic!("{other} is no bucket"),
         }
+    }
+
+    /// Where it is reached.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// With all the rights of the buckets' owner.
