@@ -1,4 +1,4 @@
-//! restic, rustic and outlast with the same bucket of a real Ceph.
+//! restic, rustic and outlast with the same bucket of a real Ceph, and the commands of the page on buckets.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,19 +31,23 @@ struct Setting {
 impl Setting {
     fn new() -> Option<Self> {
         let ceph = ceph()?;
+        let setting = Self::without_repository(ceph);
+        setting.outlast(&["init"]);
+        ceph.set(&setting.bucket, "object-lock", RETAINS);
+        Some(setting)
+    }
+
+    fn without_repository(ceph: &'static Ceph) -> Self {
         let (world, bucket) = (World::new(), ceph.fresh());
         for number in 0..10_u32 {
             let bytes = number.to_le_bytes().repeat(40_000);
             world.write(&format!("data/file{number}"), bytes);
         }
-        let setting = Self {
+        Self {
             world,
             ceph,
             bucket,
-        };
-        setting.outlast(&["init"]);
-        ceph.set(&setting.bucket, "object-lock", RETAINS);
-        Some(setting)
+        }
     }
 
     /// A command that knows the bucket, its keys and the password.
@@ -230,4 +234,71 @@ fn rustic_and_outlast_share_a_bucket() {
     setting.restored(&mut restore, &setting.world.join("by-outlast"), &theirs);
     let mut restore = rustic(&["restore", &id_ours, "by-rustic"]);
     setting.restored(&mut restore, &setting.world.join("by-rustic"), &ours);
+}
+
+/// The commands of a page's blocks, those of several lines joined.
+fn commands_of(page: &str) -> Vec<String> {
+    let blocks = page.split("```").skip(1).step_by(2);
+    let joined: String = blocks.collect::<String>().replace("\\\n", " ");
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    joined
+        .lines()
+        .map(words)
+        .filter(|line| line.starts_with("outlast ") || line.starts_with("aws "))
+        .collect()
+}
+
+#[test]
+fn the_commands_of_the_page_work() {
+    let Some(ceph) = ceph() else { return };
+    let setting = Setting::without_repository(ceph);
+    let location = setting.bucket.to_string();
+    let on_the_page = |word: &str| match word {
+        _ if word.starts_with("s3:https://") => location.clone(),
+        "/srv" => "data".to_owned(),
+        _ => word.to_owned(),
+    };
+    let mut advised = String::new();
+    let (mut ran, mut followed) = (Vec::new(), 0);
+    for command in commands_of(include_str!("../../../docs/buckets.md")) {
+        let mut words = command.split(' ').map(on_the_page);
+        if words.next().as_deref() == Some("outlast") {
+            let arguments: Vec<String> = words.collect();
+            succeeds(setting.command(OUTLAST).args(&arguments));
+            ran.push(arguments.join(" ").replace(&location, ""));
+            continue;
+        }
+        if advised.is_empty() {
+            let check = ["bucket", "check", &location, "--retention-days", "90"];
+            let output = setting.command(OUTLAST).args(check).output().unwrap();
+            advised = texts(&output)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+        }
+        if let Some(setting_of_lock) =
+            command.strip_prefix("aws s3api put-object-lock-configuration ")
+        {
+            // The same as the program advises, which is done here without Amazon's program.
+            let wanted = setting_of_lock.replace("my-backups", &setting.bucket.bucket);
+            assert!(advised.contains(&wanted), "{wanted}: {advised}");
+            ceph.set(
+                &setting.bucket,
+                "object-lock",
+                &RETAINS.replace(">2<", ">90<"),
+            );
+            followed += 1;
+        }
+    }
+    for verb in [
+        "init",
+        "backup",
+        "bucket renew",
+        "bucket check",
+        "bucket policy",
+        "bucket probe",
+    ] {
+        assert!(ran.iter().any(|ran| ran.contains(verb)), "{verb}: {ran:?}");
+    }
+    assert_eq!(followed, 1);
 }
