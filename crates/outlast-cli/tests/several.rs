@@ -9,7 +9,8 @@
 mod support;
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -225,9 +226,41 @@ fn a_new_custodian_is_completed_from_another() {
     assert!(said.contains("SAFE: v1, v2"), "{said}");
 }
 
-/// A custodian that takes connections and says nothing costs the others next to nothing.
-#[test]
-fn a_custodian_that_hangs_costs_the_others_nothing() {
+/// Passes everything on to another port, so many bytes a second in each direction.
+fn crawl(listener: TcpListener, to: u16, bytes_per_second: usize) {
+    let pass_on = move |mut from: TcpStream, mut to: TcpStream| {
+        let mut portion = vec![0; bytes_per_second / 10];
+        while let Ok(count @ 1..) = from.read(&mut portion) {
+            std::thread::sleep(Duration::from_millis(100));
+            if to.write_all(&portion[..count]).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else {
+                return;
+            };
+            let back = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || pass_on(near, far));
+            std::thread::spawn(move || pass_on(back.0, back.1));
+        }
+    });
+}
+
+/// Answers whatever comes with bytes that mean nothing, without end.
+fn talk_nonsense(listener: TcpListener) {
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || while stream.write_all(&[0x5a; 4096]).is_ok() {});
+        }
+    });
+}
+
+/// Three vaults that have a first state; the third is then replaced by whatever `replace` puts at
+/// its port. The others must get the next state at once, and it what it missed when it is back.
+fn costs_the_others_nothing(replace: impl FnOnce(&mut TestVault)) {
     let Some(mut setting) = Setting::new(3) else {
         return;
     };
@@ -235,21 +268,59 @@ fn a_custodian_that_hangs_costs_the_others_nothing() {
         setting.add_vault(number);
     }
     setting.protect(0);
-    setting.change("changed");
-    let port = setting.vaults[2].port;
+    // At 10 kB a second this takes minutes.
+    let mut state = 1_u64;
+    let random = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let bytes: Vec<u8> = random.take(400_000).flatten().collect();
+    setting.world.write("documents/file0", bytes);
     setting.vaults[2].stop();
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    replace(&mut setting.vaults[2]);
     let began = Instant::now();
     let said = setting.protect(0);
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    assert!(said.contains("v3: away"), "{said}");
-    drop(listener);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(said.contains("SAFE: v1, v2"), "{said}");
+    assert!(said.contains("v3: "), "{said}");
+
+    // The same vault, reached well again.
+    setting.vaults[2].stop();
+    setting.vaults[2].move_elsewhere();
     setting.vaults[2].serve();
+    setting.add_vault(3);
     setting.world.succeeds(&["sync"]);
     let set = &setting.status()["sets"][0];
     let rows = set["custodians"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["why"].is_null()), "{rows:#?}");
+}
+
+fn listen_at(port: u16) -> TcpListener {
+    TcpListener::bind(("127.0.0.1", port)).unwrap()
+}
+
+#[test]
+fn a_custodian_that_hangs_costs_the_others_nothing() {
+    // Whoever connects waits for an answer that never comes.
+    costs_the_others_nothing(|vault| std::mem::forget(listen_at(vault.port)));
+}
+
+#[test]
+fn a_custodian_that_crawls_costs_the_others_nothing() {
+    costs_the_others_nothing(|vault| {
+        let known = vault.port;
+        vault.move_elsewhere();
+        vault.serve();
+        crawl(listen_at(known), vault.port, 10_000);
+    });
+}
+
+#[test]
+fn a_custodian_that_answers_garbage_costs_the_others_nothing() {
+    costs_the_others_nothing(|vault| talk_nonsense(listen_at(vault.port)));
 }
 
 /// Whoever began with a repository on the machine itself adds custodians, and goes on.

@@ -10,11 +10,11 @@ mod ceph;
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use ceph::{Ceph, ceph};
 use outlast_store::S3Location;
-use support::{OUTLAST, PASSWORD, World, tools};
+use support::{OUTLAST, PASSWORD, World, texts, tools};
 
 /// Everything that is new in the bucket is retained for two days, whoever writes it.
 const RETAINS: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>\
@@ -89,11 +89,6 @@ fn succeeds(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn texts(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
-}
-
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entry = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();
@@ -166,7 +161,7 @@ fn restic_shares_a_bucket(program: &Path) {
     // What restic removes goes out of its own sight only.
     succeeds(&mut restic(&["forget", "--prune", &id_theirs]));
     let left = succeeds(&mut restic(&["snapshots", "--json"]));
-    assert_eq!(ids(&left), [id_ours.clone()]);
+    assert_eq!(ids(&left), std::slice::from_ref(&id_ours));
     let still = setting.outlast(&["snapshots", "--json"]);
     assert_eq!(ids(&still), [id_theirs.clone(), id_ours.clone()]);
     restores_theirs(&location, "after-forget");

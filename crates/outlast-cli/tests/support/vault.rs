@@ -107,6 +107,19 @@ impl TestVault {
         self.run(&[&["invite"], arguments].concat())
     }
 
+    /// Gives it another address from its next start on, which those who have it know nothing of.
+    pub fn move_elsewhere(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let path = self.folder.join("vault.toml");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        let address = |port| format!("\"127.0.0.1:{port}\"");
+        let changed = settings.replace(&address(self.port), &address(port));
+        assert_ne!(changed, settings);
+        std::fs::write(path, changed).unwrap();
+        self.port = port;
+    }
+
     /// Serves until it is stopped.
     pub fn serve(&mut self) {
         let mut command = self.command();
