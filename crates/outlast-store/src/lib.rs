@@ -7,8 +7,8 @@
 //! [`open`] makes a store from a [`Location`]. Adapters: [`MemoryStore`], [`LocalStore`],
 //! [`RestStore`], [`S3Store`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`], and
 //! [`Several`], which makes one store of many. Every one of them passes
-//! [`conformance`]; [`faults`] has stores that fail on purpose, and [`testing`] a REST server in
-//! this process, for the tests of other crates.
+//! [`conformance`]; [`faults`] has stores that fail on purpose, and [`testing`] a REST server
+//! and an S3 server in this process, for the tests of other crates.
 //!
 //! Invariants: a write is durable when it returns; objects are never overwritten with other bytes;
 //! this crate knows no keys and no formats.

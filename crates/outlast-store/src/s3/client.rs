@@ -12,7 +12,7 @@ use outlast_object::{Id, ObjectName, hash};
 use parking_lot::Mutex;
 use ureq::http::{Method, Request, Response, header};
 use ureq::{Agent, Body, SendBody};
-use url::Host;
+use url::{Host, Url};
 
 use super::credentials::S3Credentials;
 use super::location::S3Location;
@@ -30,6 +30,9 @@ const REGION: &str = "us-east-1";
 const REASON_BYTES_MAX: u64 = 16 * 1024;
 /// How much of an error's text is shown.
 const REASON_CHARACTERS_MAX: usize = 300;
+/// What is said of an answer that is no document, or another than was asked for.
+const NO_DOCUMENT: &str =
+    "its answer is not a document of S3; is it the right address, without a proxy?";
 /// Largest document that is read: a page of 1000 versions has some 500 kB.
 const DOCUMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -297,11 +300,15 @@ impl S3Client {
         Ok(answer)
     }
 
-    /// Makes a request whose answer is a document.
-    pub(super) fn document(&self, call: &Call<'_>) -> Result<Element, Failure> {
+    /// Makes a request whose answer is a document of one of these names. Another document is none: a
+    /// page of a proxy, taken for a listing, would say that nothing is there.
+    pub(super) fn document(&self, call: &Call<'_>, names: &[&str]) -> Result<Element, Failure> {
         let mut answer = self.send(call)?;
         let bytes = self.read_body(&mut answer, DOCUMENT_BYTES_MAX)?;
-        xml::parse(&bytes).map_err(|_| Failure::NoDocument)
+        match xml::parse(&bytes) {
+            Ok(document) if names.contains(&document.name.as_str()) => Ok(document),
+            _ => Err(Failure::NoDocument),
+        }
     }
 
     /// Makes a request whose answer is a text.
@@ -355,7 +362,10 @@ impl S3Client {
         let moment = moment.and_then(|seconds| Timestamp::from_second(seconds).ok());
         let moment = moment.ok_or_else(|| Failure::Refused("the clock is wrong".to_owned()))?;
         let moment = moment.strftime("%Y%m%dT%H%M%SZ").to_string();
-        let payload = call.body.map_or_else(|| hash(b""), |body| body.hash);
+        let has_body = matches!(call.method, Method::PUT | Method::POST);
+        // AWS refuses what does not say its length, also where there is nothing.
+        let body = call.body.or_else(|| has_body.then(|| Payload::new(b"")));
+        let payload = body.map_or_else(|| hash(b""), |body| body.hash);
         let mut headers = vec![
             ("host".to_owned(), host.clone()),
             ("x-amz-content-sha256".to_owned(), payload.to_string()),
@@ -364,7 +374,7 @@ impl S3Client {
         if let Some(token) = &self.credentials.session_token {
             headers.push(("x-amz-security-token".to_owned(), token.reveal().to_owned()));
         }
-        if let Some(body) = call.body {
+        if let Some(body) = body {
             headers.push(("content-md5".to_owned(), STANDARD.encode(body.md5)));
         }
         let more = call.headers.iter();
@@ -388,7 +398,7 @@ impl S3Client {
             request = request.header(name.as_str(), value.as_str());
         }
         let refused = |error: ureq::http::Error| Failure::Refused(error.to_string());
-        let answer = match call.body {
+        let answer = match body {
             None => self.agent.run(request.body(()).map_err(refused)?),
             Some(body) => {
                 let mut pieces = http::Pieces {
@@ -464,7 +474,7 @@ impl S3Client {
         let attempted = Attempted::new(verb, name, &self.location);
         let (status, code, reason) = match failure {
             Failure::Transport(reason) => return attempted.unavailable(reason),
-            Failure::NoDocument => return attempted.unavailable("the answer is no document"),
+            Failure::NoDocument => return attempted.unavailable(NO_DOCUMENT),
             Failure::Refused(reason) => return attempted.denied(reason),
             Failure::Status {
                 status,
@@ -525,11 +535,17 @@ fn refusal(answer: &mut Response<Body>) -> Failure {
         .collect();
     let said = [code.as_str(), message.as_str()];
     let said: Vec<&str> = said.into_iter().filter(|part| !part.is_empty()).collect();
-    let reason = if said.is_empty() {
+    let mut reason = if said.is_empty() {
         status.to_string()
     } else {
         format!("{status}: {}", said.join(": "))
     };
+    let elsewhere = answer.headers().get(header::LOCATION);
+    let elsewhere = elsewhere.and_then(|target| Url::parse(target.to_str().ok()?).ok());
+    if let Some(target) = elsewhere.filter(|_| status.is_redirection()) {
+        let shown = target.origin().ascii_serialization();
+        reason += &format!("; it redirects to {shown}, where no signed request is sent");
+    }
     Failure::Status {
         status: status.as_u16(),
         code,

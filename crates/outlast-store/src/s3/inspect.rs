@@ -98,7 +98,7 @@ impl S3Store {
     /// Looks at the bucket's settings. What cannot be looked at is said to be unknown.
     pub fn inspect(&self) -> BucketState {
         BucketState {
-            versioning: self.setting("versioning", &[], |answer| {
+            versioning: self.setting("versioning", super::VERSIONING, &[], |answer| {
                 let status = answer.and_then(|answer| answer.text_of("Status"));
                 status
                     .filter(|status| !status.is_empty())
@@ -106,18 +106,24 @@ impl S3Store {
             }),
             lock: self.setting(
                 "object-lock",
+                "ObjectLockConfiguration",
                 &[
                     "ObjectLockConfigurationNotFoundError",
                     "NoSuchObjectLockConfiguration",
                 ],
                 read_lock,
             ),
-            lifecycle: self.setting("lifecycle", &["NoSuchLifecycleConfiguration"], |answer| {
-                let rules = answer
-                    .into_iter()
-                    .flat_map(|answer| answer.children_of("Rule"));
-                rules.take(RULES_MAX).map(read_rule).collect()
-            }),
+            lifecycle: self.setting(
+                "lifecycle",
+                "LifecycleConfiguration",
+                &["NoSuchLifecycleConfiguration"],
+                |answer| {
+                    let rules = answer
+                        .into_iter()
+                        .flat_map(|answer| answer.children_of("Rule"));
+                    rules.take(RULES_MAX).map(read_rule).collect()
+                },
+            ),
             open_to_all: self.open_to_all(),
         }
     }
@@ -130,12 +136,13 @@ impl S3Store {
     fn setting<T>(
         &self,
         name: &'static str,
+        document: &str,
         absent: &[&str],
         read: impl FnOnce(Option<&Element>) -> T,
     ) -> Setting<T> {
         match self
             .client
-            .document(&Call::bucket(Method::GET).query(name, ""))
+            .document(&Call::bucket(Method::GET).query(name, ""), &[document])
         {
             Ok(answer) => Setting::Known(read(Some(&answer))),
             Err(Failure::Status { code, .. }) if absent.contains(&code.as_str()) => {
@@ -146,7 +153,7 @@ impl S3Store {
     }
 
     fn open_to_all(&self) -> Setting<bool> {
-        let listed = self.setting("acl", &[], |answer| {
+        let listed = self.setting("acl", "AccessControlPolicy", &[], |answer| {
             let grants = answer.and_then(|answer| answer.child("AccessControlList"));
             let grants = grants
                 .into_iter()

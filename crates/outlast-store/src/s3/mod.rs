@@ -47,6 +47,9 @@ use self::listing::Version;
 use self::versions::Versions;
 use crate::{Deletes, LockStore, ObjectInfo, RestOptions, Store, StoreError};
 
+/// The document that tells whether a bucket has versions.
+const VERSIONING: &str = "VersioningConfiguration";
+
 /// Tells seconds since 1970.
 pub type Now = fn() -> u64;
 
@@ -159,9 +162,10 @@ impl S3Store {
             return Ok(*known);
         }
         let failed = |failure| self.client.error("look for versions", None, failure);
-        let asked = self
-            .client
-            .document(&Call::bucket(Method::GET).query("versioning", ""));
+        let asked = self.client.document(
+            &Call::bucket(Method::GET).query("versioning", ""),
+            &[VERSIONING],
+        );
         let found = match asked {
             // Suspended: what was written before still has versions.
             Ok(answer) => matches!(answer.text_of("Status"), Some("Enabled" | "Suspended")),

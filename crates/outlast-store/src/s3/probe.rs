@@ -235,7 +235,10 @@ impl S3Store {
             .query("versioning", "")
             .body(Payload::new(body));
         let answered = twin.send(&call).map(|_| ());
-        let state = twin.document(&Call::bucket(Method::GET).query("versioning", ""));
+        let state = twin.document(
+            &Call::bucket(Method::GET).query("versioning", ""),
+            &[super::VERSIONING],
+        );
         // An empty bucket that cannot be removed does no harm.
         let _ = twin.send(&Call::bucket(Method::DELETE));
         match (answered, state) {

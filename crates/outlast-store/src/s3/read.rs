@@ -1,12 +1,14 @@
 //! Reading objects, each by the version that is right.
 
+use std::cmp::Ordering;
+
 use outlast_object::{ObjectKind, ObjectName, bytes_max, hash};
 use ureq::Body;
 use ureq::http::{Method, Response, StatusCode, header};
 
 use super::S3Store;
 use super::client::{Call, Failure};
-use super::versions::Found;
+use super::versions::{Found, check_size, check_version};
 use crate::StoreError;
 
 impl S3Store {
@@ -60,6 +62,7 @@ impl S3Store {
         let key = self.key(name);
         let call = Call::object(Method::GET, &key).version(found.version.as_deref());
         let mut answer = self.client.send(&call).map_err(failed)?;
+        check_version(&answer, found.version.as_deref()).map_err(failed)?;
         let announced = content_length(&answer);
         if let Some(size) = announced.filter(|size| *size > max) {
             return Err(too_large(size));
@@ -88,23 +91,20 @@ impl S3Store {
             return self.read_found(name, &anything);
         }
         let found = self.find(name)?;
-        let bytes = match self.read_found(name, &found) {
-            // Removed since it was looked up, or another version is meant now.
-            Err(error) if error.is_not_found() => {
-                self.versions.forget(name);
-                let found = self.find(name)?;
-                return self.read_found(name, &found);
-            }
-            read => read?,
-        };
-        let named_by_hash = name.kind() != ObjectKind::Config;
-        if named_by_hash && hash(&bytes) != name.id() {
-            // What looked like the only bytes are not the right ones: perhaps others are by now.
-            self.versions.forget(name);
-            let again = self.find(name)?;
-            if again != found {
-                return self.read_found(name, &again);
-            }
+        match self.read_found(name, &found) {
+            Ok(bytes) if is_right(name, &bytes, &found) => return Ok(bytes),
+            Err(error) if !error.is_not_found() => return Err(error),
+            // Removed since it was looked up, or another version is meant now, or what was sent is not
+            // what is kept.
+            _ => {}
+        }
+        self.versions.forget(name);
+        let found = self.find(name)?;
+        let bytes = self.read_found(name, &found)?;
+        if hash(&bytes) != name.id() {
+            // Bytes that are damaged are for the caller to look at, but not half of them.
+            check_size(bytes.len() as u64, found.size)
+                .map_err(|failure| self.failed("read", name, failure))?;
         }
         Ok(bytes)
     }
@@ -151,19 +151,28 @@ impl S3Store {
             .version(found.version.as_deref())
             .header("range", format!("bytes={offset}-{}", end - 1));
         let mut answer = self.client.send(&call).map_err(failed)?;
+        check_version(&answer, found.version.as_deref()).map_err(failed)?;
         let wrong = |what: &str| failed(Failure::Transport(what.to_owned()));
         if answer.status() != StatusCode::PARTIAL_CONTENT || range_start(&answer) != Some(offset) {
             return Err(wrong("it sent another part than was asked for"));
         }
         let bytes = self
             .client
-            .read_body(&mut answer, length as u64)
+            .read_body(&mut answer, (length as u64).saturating_add(1))
             .map_err(failed)?;
-        if bytes.len() == length {
-            Ok(bytes)
-        } else {
-            Err(wrong("it sent too little"))
+        match bytes.len().cmp(&length) {
+            Ordering::Equal => Ok(bytes),
+            Ordering::Less => Err(wrong("it sent too little")),
+            Ordering::Greater => Err(wrong("it sent too much")),
         }
+    }
+}
+
+/// Whether these are the object's bytes, as far as its name or else its size tells.
+fn is_right(name: &ObjectName, bytes: &[u8], found: &Found) -> bool {
+    match name.kind() {
+        ObjectKind::Config => bytes.len() as u64 == found.size,
+        _ => hash(bytes) == name.id(),
     }
 }
 

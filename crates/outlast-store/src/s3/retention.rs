@@ -161,7 +161,7 @@ impl S3Store {
         let call = Call::object(Method::GET, key)
             .query("retention", "")
             .version(version);
-        match self.client.document(&call) {
+        match self.client.document(&call, &["Retention"]) {
             Ok(answer) => return Ok(read_retention(&answer)),
             // So servers say that there is none: not of the version, or not in the bucket at all.
             Err(Failure::Status { status, code, .. })

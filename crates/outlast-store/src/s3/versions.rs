@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use outlast_object::{ObjectKind, ObjectName, bytes_max, hash};
 use parking_lot::Mutex;
-use ureq::http::Method;
+use ureq::Body;
+use ureq::http::{Method, Response};
 
 use super::client::{Call, Failure, S3Client};
 use super::layout;
@@ -82,15 +83,24 @@ impl Versions {
             Choice::Of(version) => Found::of(version),
             Choice::Among(candidates) => {
                 let mut chosen = candidates.first().map(|version| Found::of(version));
+                let mut unreadable = None;
                 for version in candidates.iter().take(EXAMINED_MAX) {
-                    if is_right(client, name, &key, version)? {
-                        chosen = Some(Found::of(version));
-                        break;
+                    match is_right(client, name, &key, version) {
+                        Ok(true) => {
+                            chosen = Some(Found::of(version));
+                            unreadable = None;
+                            break;
+                        }
+                        Ok(false) => {}
+                        // What was planted can be such that nobody may read it.
+                        Err(failure @ Failure::Status { .. }) => unreadable = Some(failure),
+                        Err(failure) => return Err(failure),
                     }
                 }
-                match chosen {
-                    Some(found) => found,
-                    None => return Ok(None),
+                match (chosen, unreadable) {
+                    (_, Some(failure)) => return Err(failure),
+                    (Some(found), None) => found,
+                    (None, None) => return Ok(None),
                 }
             }
         };
@@ -150,6 +160,27 @@ pub(super) fn choose(kind: ObjectKind, versions: &[Version]) -> Choice<'_> {
     }
 }
 
+/// Refuses an answer that says of itself that it is another version than was asked for.
+pub(super) fn check_version(answer: &Response<Body>, wanted: Option<&str>) -> Result<(), Failure> {
+    let told = answer.headers().get("x-amz-version-id");
+    match (told.and_then(|told| told.to_str().ok()), wanted) {
+        (Some(told), Some(wanted)) if told != wanted => Err(Failure::Transport(
+            "it sent another version than was asked for".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what has another size than the server told before.
+pub(super) fn check_size(size: u64, told: u64) -> Result<(), Failure> {
+    match size == told {
+        true => Ok(()),
+        false => Err(Failure::Transport(format!(
+            "it sent {size} bytes of what should have {told}"
+        ))),
+    }
+}
+
 fn is_right(
     client: &S3Client,
     name: &ObjectName,
@@ -165,8 +196,12 @@ fn is_right(
         Err(failure) if failure.is_not_found() => return Ok(false),
         Err(failure) => return Err(failure),
     };
-    let bytes = client.read_body(&mut answer, version.size)?;
-    Ok(hash(&bytes) == name.id())
+    check_version(&answer, Some(&version.id))?;
+    let bytes = client.read_body(&mut answer, version.size.saturating_add(1))?;
+    if hash(&bytes) == name.id() {
+        return Ok(true);
+    }
+    check_size(bytes.len() as u64, version.size).map(|()| false)
 }
 
 #[cfg(test)]

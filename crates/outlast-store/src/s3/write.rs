@@ -5,7 +5,7 @@ use ureq::http::Method;
 
 use super::S3Store;
 use super::client::{Call, Failure, Payload};
-use super::versions::{Choice, Found, choose};
+use super::versions::{Choice, Found, check_size, choose};
 use crate::{Store, StoreError};
 
 impl S3Store {
@@ -86,8 +86,17 @@ impl S3Store {
         }
         // Tags are other things where the server encrypts, or where it was uploaded in parts.
         match self.read_found(name, found) {
-            Ok(bytes) => Ok(hash(&bytes) == payload.hash),
+            Ok(bytes) if hash(&bytes) == payload.hash => Ok(true),
+            Ok(bytes) => check_size(bytes.len() as u64, found.size)
+                .map(|()| false)
+                .map_err(|failure| self.failed("read", name, failure)),
             Err(error) if error.is_not_found() => Ok(false),
+            // Those who may not read what is there can put a version of their own beside it.
+            Err(StoreError::Denied { .. })
+                if name.kind() != ObjectKind::Config && found.version.is_some() =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

@@ -96,6 +96,10 @@ pub(super) fn read_body(
     reader: &mut BufReader<TcpStream>,
     request: &SeenRequest,
 ) -> io::Result<Vec<u8>> {
+    if request.header("transfer-encoding").is_some() {
+        // As some real servers: nothing without its length.
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let length = request
         .header("content-length")
         .and_then(|text| text.parse().ok())

@@ -2,72 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io::{self, BufReader};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use outlast_object::{ObjectKind, ObjectName};
 use parking_lot::Mutex;
 
-pub use super::http::SeenRequest;
-use super::http::{Answer, read_body, read_request, send};
+use super::http::{Answer, SeenRequest};
+use super::scripted::{Handler, Misbehaviour, Scripted};
 use crate::{Capabilities, Deletes, LockStore, MemoryStore, Store, StoreError};
-
-/// What a server does instead of answering as it should.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Misbehaviour {
-    /// Answers with this status and does nothing.
-    Refuse(u16),
-    /// Does what it was asked and reports failure.
-    DoneButReported(u16),
-    /// Does what it was asked and closes the connection instead of answering.
-    LoseAnswer,
-    /// Closes the connection before it has read the request's body.
-    CloseEarly,
-    /// Answers with this status before it has read the body, and closes the connection.
-    RefuseEarly(u16),
-    /// Sends so many bytes of the body and closes the connection.
-    CutBody(usize),
-    /// Sends so many bytes of the body and claims that this is all.
-    ShortBody(usize),
-    /// Sends another body.
-    OtherBody(Vec<u8>),
-    /// Sends the client elsewhere.
-    Redirect(u16, String),
-    /// Never answers.
-    Silence,
-}
-
-#[derive(Debug)]
-struct Rule {
-    method: &'static str,
-    target_part: String,
-    skip: usize,
-    times: usize,
-    misbehaviour: Misbehaviour,
-}
 
 #[derive(Debug, Default)]
 struct State {
     repositories: Mutex<BTreeMap<String, Arc<MemoryStore>>>,
-    rules: Mutex<Vec<Rule>>,
-    seen: Mutex<Vec<SeenRequest>>,
     authorization: Mutex<Option<String>>,
     append_only: AtomicBool,
     vault: Mutex<Option<Capabilities>>,
     first_version: AtomicBool,
     no_ranges: AtomicBool,
-    stopped: AtomicBool,
-    connections: AtomicUsize,
 }
 
 /// A restic REST server on a free port of this machine. Each path is a repository in memory.
 #[derive(Debug)]
 pub struct RestServer {
-    address: SocketAddr,
-    state: Arc<State>,
+    served: Scripted<State>,
 }
 
 impl RestServer {
@@ -76,34 +35,18 @@ impl RestServer {
     /// # Errors
     /// Whatever keeps it from listening.
     pub fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = listener.local_addr()?;
-        let state = Arc::new(State::default());
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let state = Arc::clone(&shared);
-                if state.stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                if let Ok(stream) = stream {
-                    state.connections.fetch_add(1, Ordering::Relaxed);
-                    // What goes wrong with a connection is for the client to notice.
-                    thread::spawn(move || state.serve(stream));
-                }
-            }
-        });
-        Ok(Self { address, state })
+        let served = Scripted::start(State::default())?;
+        Ok(Self { served })
     }
 
     /// The location of a repository for `--repo`, with a path as "a/b".
     pub fn location(&self, path: &str) -> String {
-        format!("rest:http://{}/{path}/", self.address)
+        format!("rest:http://{}/{path}/", self.served.address())
     }
 
     /// The repository at `path`, made if there is none.
     pub fn repository(&self, path: &str) -> Arc<MemoryStore> {
-        let mut repositories = self.state.repositories.lock();
+        let mut repositories = self.served.handler().repositories.lock();
         Arc::clone(repositories.entry(format!("/{path}/")).or_default())
     }
 
@@ -111,28 +54,37 @@ impl RestServer {
     pub fn require(&self, user: &str, password: &str) {
         use base64::Engine;
         let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        *self.state.authorization.lock() = Some(format!("Basic {text}"));
+        *self.served.handler().authorization.lock() = Some(format!("Basic {text}"));
     }
 
     /// Refuses to delete anything but locks from now on.
     pub fn make_append_only(&self) {
-        self.state.append_only.store(true, Ordering::Relaxed);
+        self.served
+            .handler()
+            .append_only
+            .store(true, Ordering::Relaxed);
     }
 
     /// Behaves as a vault from now on, towards somebody with a token of these capabilities: the same
     /// bytes again succeed, locks are taken and forgotten, and what the token is not for is 403.
     pub fn become_vault(&self, capabilities: Capabilities) {
-        *self.state.vault.lock() = Some(capabilities);
+        *self.served.handler().vault.lock() = Some(capabilities);
     }
 
     /// Speaks only the first version of the protocol from now on.
     pub fn speak_first_version(&self) {
-        self.state.first_version.store(true, Ordering::Relaxed);
+        self.served
+            .handler()
+            .first_version
+            .store(true, Ordering::Relaxed);
     }
 
     /// Ignores ranges from now on.
     pub fn ignore_ranges(&self) {
-        self.state.no_ranges.store(true, Ordering::Relaxed);
+        self.served
+            .handler()
+            .no_ranges
+            .store(true, Ordering::Relaxed);
     }
 
     /// Misbehaves for the next `times` requests with this method whose target contains a text.
@@ -155,127 +107,22 @@ impl RestServer {
         times: usize,
         misbehaviour: Misbehaviour,
     ) {
-        let target_part = target_part.to_owned();
-        self.state.rules.lock().push(Rule {
-            method,
-            target_part,
-            skip,
-            times,
-            misbehaviour,
-        });
+        self.served
+            .misbehave(method, target_part, skip, times, misbehaviour);
     }
 
     /// How many connections there have been.
     pub fn connections(&self) -> usize {
-        self.state.connections.load(Ordering::Relaxed)
+        self.served.connections()
     }
 
     /// The requests seen so far, oldest first.
     pub fn requests(&self) -> Vec<SeenRequest> {
-        self.state.seen.lock().clone()
+        self.served.requests()
     }
 }
 
-impl Drop for RestServer {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::Relaxed);
-        // Wakes the listening thread, which then sees that it is to stop.
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
-impl State {
-    fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        while let Some(request) = read_request(&mut reader)? {
-            if self.stopped.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            self.seen.lock().push(request.clone());
-            if !self.exchange(&mut reader, &stream, &request)? {
-                return stream.shutdown(Shutdown::Both);
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers one request. Returns whether the connection goes on.
-    fn exchange(
-        &self,
-        reader: &mut BufReader<TcpStream>,
-        stream: &TcpStream,
-        request: &SeenRequest,
-    ) -> io::Result<bool> {
-        let is_head = request.method == "HEAD";
-        let misbehaviour = self.misbehaviour_for(request);
-        match &misbehaviour {
-            Some(Misbehaviour::CloseEarly) => return Ok(false),
-            Some(Misbehaviour::RefuseEarly(status)) => {
-                send(stream, &Answer::new(*status), is_head)?;
-                return Ok(false);
-            }
-            Some(Misbehaviour::Silence) => {
-                // Until the client gives up.
-                io::copy(reader, &mut io::sink())?;
-                return Ok(false);
-            }
-            _ => {}
-        }
-        let body = read_body(reader, request)?;
-        match misbehaviour {
-            None => send(stream, &self.answer(request, &body), is_head).map(|()| true),
-            Some(Misbehaviour::Refuse(status)) => {
-                send(stream, &Answer::new(status), is_head).map(|()| true)
-            }
-            Some(Misbehaviour::DoneButReported(status)) => {
-                self.answer(request, &body);
-                send(stream, &Answer::new(status), is_head).map(|()| true)
-            }
-            Some(Misbehaviour::CutBody(bytes)) => {
-                let mut answer = self.answer(request, &body);
-                answer.announced.get_or_insert(answer.body.len() as u64);
-                answer.body.truncate(bytes);
-                send(stream, &answer, is_head).map(|()| false)
-            }
-            Some(Misbehaviour::ShortBody(bytes)) => {
-                let mut answer = self.answer(request, &body);
-                answer.body.truncate(bytes);
-                send(stream, &answer, is_head).map(|()| true)
-            }
-            Some(Misbehaviour::OtherBody(other)) => {
-                let mut answer = self.answer(request, &body);
-                answer.body = other;
-                send(stream, &answer, is_head).map(|()| true)
-            }
-            Some(Misbehaviour::Redirect(status, target)) => {
-                let mut answer = Answer::new(status);
-                answer.headers.push(("Location", target));
-                send(stream, &answer, is_head).map(|()| true)
-            }
-            // Lost: the connection ends without a word.
-            Some(_) => {
-                self.answer(request, &body);
-                Ok(false)
-            }
-        }
-    }
-
-    fn misbehaviour_for(&self, request: &SeenRequest) -> Option<Misbehaviour> {
-        let mut rules = self.rules.lock();
-        let rule = rules.iter_mut().find(|rule| {
-            rule.times > 0
-                && rule.method == request.method
-                && request.target.contains(&rule.target_part)
-        })?;
-        if rule.skip > 0 {
-            rule.skip -= 1;
-            return None;
-        }
-        rule.times -= 1;
-        Some(rule.misbehaviour.clone())
-    }
-
+impl Handler for State {
     fn answer(&self, request: &SeenRequest, body: &[u8]) -> Answer {
         let wanted = self.authorization.lock().clone();
         if wanted.is_some() && request.header("authorization") != wanted.as_deref() {
@@ -325,7 +172,9 @@ impl State {
         };
         answered.unwrap_or_else(|_| Answer::new(404))
     }
+}
 
+impl State {
     fn listing(&self, store: &MemoryStore, kind: ObjectKind) -> Result<Answer, StoreError> {
         let version = if self.first_version.load(Ordering::Relaxed) {
             1
