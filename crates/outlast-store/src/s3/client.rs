@@ -306,7 +306,13 @@ impl S3Client {
         let mut answer = self.send(call)?;
         let bytes = self.read_body(&mut answer, DOCUMENT_BYTES_MAX)?;
         match xml::parse(&bytes) {
-            Ok(document) if names.contains(&document.name.as_str()) => Ok(document),
+            // Some name it after the request, as GetBucketVersioningResponse.
+            Ok(document)
+                if names.contains(&document.name.as_str())
+                    || document.name.ends_with("Response") =>
+            {
+                Ok(document)
+            }
             _ => Err(Failure::NoDocument),
         }
     }

@@ -16,9 +16,9 @@ finish() {
 trap finish EXIT
 trap 'exit 1' TERM INT HUP
 
-# Tries a command again and again for up to a minute.
+# Tries a command again and again: for minutes, for the machine may have much else to do.
 until_works() {
-  for _ in $(seq 600); do
+  for _ in $(seq 3000); do
     if "$@" >/dev/null 2>&1; then return 0; fi
     sleep 0.1
   done
