@@ -32,7 +32,7 @@ pub use names::{go_name, go_time, object_name, polynomial};
 pub use requests::request;
 pub use sealed::{envelope, unpacked};
 pub use seeds::seeds;
-pub use typed::{argument, keep_text, location, pattern, rest_listing};
+pub use typed::{argument, keep_text, location, pattern, rest_listing, sftp_answer};
 
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     target("receipt", receipt),
     target("request", request),
     target("rest_listing", rest_listing),
+    target("sftp_answer", sftp_answer),
     target("shape", shape),
     target("snapshot", snapshot),
     target("tile", tile),

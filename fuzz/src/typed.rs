@@ -6,7 +6,7 @@ use std::path::Path;
 use outlast_format::Time;
 use outlast_repo::{GroupBy, KeepCount, KeepDuration};
 use outlast_source::pattern::{Pattern, PatternList};
-use outlast_store::{Location, read_listing};
+use outlast_store::{Location, SftpAnswer, read_listing};
 
 use crate::parse;
 
@@ -33,6 +33,15 @@ pub fn location(data: &[u8]) {
         match Location::parse(&with_password) {
             Ok(location) => assert!(!format!("{location:?}").contains(PASSWORD)),
             Err(error) => assert!(!error.to_string().contains(PASSWORD)),
+        }
+        // What is shown of a place behind SFTP names the same place.
+        if let Ok(Location::Sftp(sftp)) = Location::parse(&format!("sftp:{text}")) {
+            assert!(
+                !sftp.host.starts_with('-'),
+                "ssh would take it for an option"
+            );
+            let again = Location::parse(&sftp.to_string());
+            assert!(matches!(again, Ok(Location::Sftp(again)) if again == sftp));
         }
     }
 }
@@ -82,4 +91,15 @@ pub fn rest_listing(data: &[u8]) {
     let mut count = 0_usize;
     let _ = read_listing(data, &mut |_, _| count += 1);
     assert!(count <= data.len() / 64, "an id takes 64 characters");
+}
+
+/// What an SFTP server answers. What is read is the same when it is written and read again.
+pub fn sftp_answer(data: &[u8]) {
+    let Ok((id, answer)) = SftpAnswer::parse(data) else {
+        return;
+    };
+    let packet = answer.encode(id.unwrap_or(0));
+    let (length, packet) = packet.split_at(4);
+    assert_eq!(length, (packet.len() as u32).to_be_bytes());
+    assert_eq!(SftpAnswer::parse(packet), Ok((id, answer)));
 }

@@ -13,7 +13,7 @@ use outlast_ops::{
 use outlast_repo::{Cancel, Environment, Notice, Notices, RepoError};
 use outlast_store::{
     Capabilities, ConnectOptions, Limits, RETENTION_DAYS_MAX, RetryEvent, S3Options, S3Style,
-    Secret, Store, Timeouts, TlsOptions,
+    Secret, SftpOptions, Store, Timeouts, TlsOptions,
 };
 
 use crate::args::GlobalArguments;
@@ -46,8 +46,8 @@ impl Notices for Warnings {
 
 /// Tells of failures that are being dealt with.
 /// What `-o` takes.
-const EXTENDED_OPTIONS: &str = "known are rest.connections, local.connections, s3.connections, rest.token, \
-     s3.region, s3.bucket-lookup and s3.retention-days";
+const EXTENDED_OPTIONS: &str = "known are rest.connections, local.connections, s3.connections, sftp.connections, \
+     rest.token, s3.region, s3.bucket-lookup, s3.retention-days, sftp.command and sftp.args";
 
 /// Takes an option of a bucket. Returns whether it is one; none if its value is wrong.
 fn bucket_option(key: &str, value: &str, s3: &mut S3Options) -> Option<bool> {
@@ -152,10 +152,12 @@ impl Context {
             region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
             ..S3Options::default()
         };
+        let mut sftp = SftpOptions::default();
         for option in &global.option {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key {
-                "rest.connections" | "local.connections" | "s3.connections" => {
+                "rest.connections" | "local.connections" | "s3.connections"
+                | "sftp.connections" => {
                     let number = value
                         .parse()
                         .map_err(|_| Failure::new(format!("invalid option {option:?}")))?;
@@ -172,6 +174,13 @@ impl Context {
                         }
                     };
                 }
+                "sftp.command" | "sftp.args" => {
+                    let words = parse::shell_words(value).map_err(Failure::new)?;
+                    match key {
+                        "sftp.args" => sftp.arguments = words,
+                        _ => sftp.command = Some(words).filter(|words| !words.is_empty()),
+                    }
+                }
                 _ if bucket_option(key, value, &mut s3)
                     .ok_or_else(|| Failure::new(format!("invalid option {option:?}")))? => {}
                 _ => {
@@ -179,6 +188,11 @@ impl Context {
                         .hint(EXTENDED_OPTIONS));
                 }
             }
+        }
+        if sftp.command.is_some() && !sftp.arguments.is_empty() {
+            return Err(Failure::new(
+                "sftp.args are for ssh, which sftp.command replaces; give one of them",
+            ));
         }
         let mut options = ConnectOptions {
             rest_user: variable("RESTIC_REST_USERNAME"),
@@ -190,6 +204,7 @@ impl Context {
                 ..TlsOptions::default()
             },
             s3,
+            sftp,
             connections,
             capabilities,
             limits: Limits {

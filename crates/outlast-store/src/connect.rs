@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use crate::clock::SystemClock;
 use crate::{
     Capabilities, Deletes, Limit, Limits, LocalStore, Location, RestOptions, RestStore, Restricted,
-    Retry, RetryObserver, RetryPolicy, S3Location, S3Options, S3Store, Secret, StoreError,
-    Throttle, Timeouts, TlsOptions,
+    Retry, RetryObserver, RetryPolicy, S3Location, S3Options, S3Store, Secret, SftpOptions,
+    SftpStore, StoreError, Throttle, Timeouts, TlsOptions,
 };
 
 /// Everything about a connection that the location does not say.
@@ -17,6 +17,8 @@ pub struct ConnectOptions {
     pub rest_user: Option<String>,
     /// The REST password, where the location names neither user nor password.
     pub rest_password: Option<Secret>,
+    /// What a location behind SFTP does not say.
+    pub sftp: SftpOptions,
     /// What the location of a bucket does not say.
     pub s3: S3Options,
     /// How TLS connections are made.
@@ -52,10 +54,7 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
             if let Some(connections) = options.connections {
                 store = store.with_connections(connections);
             }
-            match throttle {
-                Some(throttle) => Arc::new(Limit::new(store, throttle)),
-                None => Arc::new(store),
-            }
+            limited(store, throttle)
         }
         Location::Rest(location) => {
             let defaults = RestOptions::default();
@@ -73,6 +72,13 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
                 capabilities => Arc::new(Restricted::new(store, capabilities)),
             }
         }
+        Location::Sftp(location) => {
+            let mut store = SftpStore::new(location, &options.sftp, options.timeouts);
+            if let Some(connections) = options.connections {
+                store = store.with_connections(connections);
+            }
+            limited(store, throttle)
+        }
         Location::S3(location) => Arc::new(bucket(location, options, throttle)?),
     };
     let mut retry = Retry::new(store, options.retry.clone()).with_clock(clock);
@@ -80,6 +86,13 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
         retry = retry.with_observer(Arc::clone(observer));
     }
     Ok(Arc::new(retry))
+}
+
+fn limited(store: impl Deletes + 'static, throttle: Option<Arc<Throttle>>) -> Arc<dyn Deletes> {
+    match throttle {
+        Some(throttle) => Arc::new(Limit::new(store, throttle)),
+        None => Arc::new(store),
+    }
 }
 
 /// Opens a bucket for what only buckets can do: retention, settings, attempts. Nothing is sent yet, and

@@ -92,7 +92,7 @@ pub enum StoreError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The location's text cannot be understood.
+    /// The location's text cannot be understood, or leads nowhere. Permanent.
     #[error("{0}")]
     Location(String),
 }

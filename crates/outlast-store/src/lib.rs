@@ -5,7 +5,7 @@
 //! a `Store` or a `LockStore` cannot delete a backup.
 //!
 //! [`open`] makes a store from a [`Location`]. Adapters: [`MemoryStore`], [`LocalStore`],
-//! [`RestStore`], [`S3Store`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`], and
+//! [`RestStore`], [`S3Store`], [`SftpStore`]. Decorators: [`Retry`], [`Limit`], [`Cached`], [`Restricted`], and
 //! [`Several`], which makes one store of many. Every one of them passes
 //! [`conformance`]; [`faults`] has stores that fail on purpose, and [`testing`] a REST server
 //! and an S3 server in this process, for the tests of other crates.
@@ -21,6 +21,7 @@ mod memory;
 mod open_files;
 mod rest;
 mod s3;
+mod sftp;
 
 mod cache;
 mod clock;
@@ -60,3 +61,6 @@ pub use s3::{
     Severity, bucket_policy,
 };
 pub use several::{Connect, Place, Report, Several, SeveralOptions, Spool, Standing};
+pub use sftp::{
+    NoSftpAnswer, SftpAnswer, SftpAttributes, SftpEntry, SftpLocation, SftpOptions, SftpStore,
+};

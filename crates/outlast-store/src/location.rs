@@ -9,9 +9,10 @@ use url::Url;
 
 use crate::StoreError;
 use crate::s3::S3Location;
+use crate::sftp::SftpLocation;
 
 /// Kinds of stores that restic knows and that cannot be opened yet.
-const KINDS_NOT_SUPPORTED: [&str; 6] = ["sftp", "b2", "azure", "gs", "swift", "rclone"];
+const KINDS_NOT_SUPPORTED: [&str; 5] = ["b2", "azure", "gs", "swift", "rclone"];
 
 /// A text that is not shown by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub enum Location {
     Rest(RestLocation),
     /// A bucket that speaks S3.
     S3(S3Location),
+    /// A folder behind SFTP.
+    Sftp(SftpLocation),
 }
 
 /// A repository at a restic REST server.
@@ -58,8 +61,8 @@ pub struct RestLocation {
 }
 
 impl Location {
-    /// Understands a location: a path, `local:path`, `rest:http(s)://user:password@host:port/path/` or
-    /// `s3:https://host/bucket/path`.
+    /// Understands a location: a path, `local:path`, `rest:http(s)://user:password@host:port/path/`,
+    /// `s3:https://host/bucket/path`, `sftp:user@host:path` or `sftp://user@host:port/path`.
     ///
     /// # Errors
     /// [`StoreError::Location`] for what cannot be understood and for kinds not supported yet. The
@@ -77,9 +80,10 @@ impl Location {
             Some(("local", path)) => Ok(Location::Local(path.into())),
             Some(("rest", address)) => RestLocation::parse(address).map(Location::Rest),
             Some(("s3", address)) => S3Location::parse(address).map(Location::S3),
+            Some(("sftp", address)) => SftpLocation::parse(address).map(Location::Sftp),
             Some((kind, _)) if KINDS_NOT_SUPPORTED.contains(&kind) => refuse(format!(
                 "repositories at \"{kind}:\" are not supported yet; a folder, \"local:PATH\", \
-                 \"rest:https://HOST/PATH/\" and \"s3:https://HOST/BUCKET/PATH\" are"
+                 \"sftp:USER@HOST:PATH\", \"rest:https://HOST/PATH/\" and \"s3:https://HOST/BUCKET/PATH\" are"
             )),
             Some(("http" | "https", _)) => refuse(
                 "put \"rest:\" before the address if there is a restic REST server".to_owned(),
@@ -159,6 +163,7 @@ impl fmt::Display for Location {
             Location::Local(path) => path.display().fmt(f),
             Location::Rest(rest) => rest.fmt(f),
             Location::S3(s3) => s3.fmt(f),
+            Location::Sftp(sftp) => sftp.fmt(f),
         }
     }
 }
@@ -230,7 +235,7 @@ mod tests {
             ("local:", "no path"),
             ("a\0b", "NUL"),
             ("s3:https://key:geheim@host/bucket", "AWS_ACCESS_KEY_ID"),
-            ("sftp:me:geheim@host:/x", "not supported yet"),
+            ("sftp:me:geheim@host:/x", "password"),
             ("b2:x", "not supported yet"),
             ("azure:x", "not supported yet"),
             ("gs:x", "not supported yet"),

@@ -1,4 +1,4 @@
-//! Packages that the tests of metadata, of the mount, of faults and of buckets need.
+//! Packages that the tests of metadata, of the mount, of faults, of buckets and of SFTP need.
 
 use super::{find_on_path, is_root};
 use crate::process;
@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("radosgw", "radosgw"),
     ("ceph", "ceph-common"),
     ("curl", "curl"),
+    ("/usr/lib/openssh/sftp-server", "openssh-sftp-server"),
 ];
 
 /// Installs what is missing, where we may. Elsewhere it says what to install.

@@ -323,6 +323,9 @@ pub fn copies_of(
                 prefix: bucket.prefix,
                 access: None,
             },
+            Location::Sftp(sftp) => CopyPlace::Sftp {
+                address: sftp.to_string(),
+            },
             Location::Local(path) => CopyPlace::Folder {
                 path: path.to_string_lossy().into_owned(),
                 below: String::new(),

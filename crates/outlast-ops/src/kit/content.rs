@@ -91,6 +91,11 @@ pub enum CopyPlace {
         /// The number in the file that makes it a custodian; empty where there is none.
         mark: String,
     },
+    /// A folder behind SFTP.
+    Sftp {
+        /// Its address, as restic and outlast take it.
+        address: String,
+    },
     /// A restic REST server.
     Rest {
         /// Its address without credentials, with the repository's path.
@@ -223,6 +228,7 @@ fn write_copy(out: &mut Writer, copy: &KitCopy) {
         CopyPlace::Bucket { .. } => 2,
         CopyPlace::Folder { .. } => 3,
         CopyPlace::Rest { .. } => 4,
+        CopyPlace::Sftp { .. } => 5,
     };
     out.0.push(kind);
     out.field(copy.name.as_bytes());
@@ -268,6 +274,7 @@ fn write_copy(out: &mut Writer, copy: &KitCopy) {
                 out.field(text.as_bytes());
             }
         }
+        CopyPlace::Sftp { address } => out.field(address.as_bytes()),
         CopyPlace::Rest { url, login } => {
             out.field(url.as_bytes());
             let login = login
@@ -323,6 +330,9 @@ fn read_copy(input: &mut Reader<'_>) -> Option<KitCopy> {
         4 => CopyPlace::Rest {
             url: input.plain()?,
             login: input.pair()?,
+        },
+        5 => CopyPlace::Sftp {
+            address: input.plain()?,
         },
         _ => return None,
     };

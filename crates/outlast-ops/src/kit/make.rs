@@ -321,6 +321,9 @@ fn describe_location(location: &Location, request: &KitRequest) -> CopyPlace {
                 login,
             }
         }
+        Location::Sftp(sftp) => CopyPlace::Sftp {
+            address: sftp.to_string(),
+        },
         Location::S3(bucket) => CopyPlace::Bucket {
             endpoint: bucket.endpoint.to_string(),
             region: connect.s3.region.clone().unwrap_or_default(),

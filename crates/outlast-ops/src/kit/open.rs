@@ -238,6 +238,11 @@ fn reach(
             let away = || CopyError::Away(format!("{} is not there", path.display()));
             Ok((Location::Local(found.ok_or_else(away)?), None))
         }
+        CopyPlace::Sftp { address } => {
+            let location = Location::parse(address);
+            let unusable = |error: outlast_store::StoreError| CopyError::Away(error.to_string());
+            Ok((location.map_err(unusable)?, None))
+        }
         CopyPlace::Rest { url, login } => {
             if let Some((user, password)) = login {
                 connect.rest_user = Some(user.clone());

@@ -299,6 +299,9 @@ fn restic_commands(label: &str, copy: &KitCopy) -> Result<Vec<Zeroizing<String>>
         CopyPlace::Folder { path, .. } => {
             commands.extend(restic(label, &format!("-r {}", shell_quote(path))));
         }
+        CopyPlace::Sftp { address } => {
+            commands.extend(restic(label, &format!("-r {}", shell_quote(address))));
+        }
         CopyPlace::Bucket {
             endpoint,
             region,
@@ -355,6 +358,7 @@ fn describe(copy: &KitCopy) -> String {
         }
         CopyPlace::Bucket { bucket, .. } => format!("a bucket, {name}: {bucket}"),
         CopyPlace::Folder { .. } => format!("a folder or disk, {name}"),
+        CopyPlace::Sftp { .. } => format!("a folder reached by SSH, {name}"),
         CopyPlace::Rest { .. } => format!("a restic REST server, {name}"),
     }
 }
@@ -408,6 +412,10 @@ fn facts_of(copy: &KitCopy) -> Vec<(String, String)> {
             }
             facts
         }
+        CopyPlace::Sftp { address } => vec![
+            fact("address", address),
+            fact("login", "by SSH; its operator lets a key of yours in"),
+        ],
         CopyPlace::Rest { url, login } => {
             let login = login.as_ref().map_or("none", |(user, _)| user.as_str());
             vec![fact("address", url), fact("user", login)]

@@ -216,6 +216,12 @@ mod tests {
                 },
             },
             KitCopy {
+                name: "ssh".to_owned(),
+                place: CopyPlace::Sftp {
+                    address: "sftp:me@host.example:/srv/repository".to_owned(),
+                },
+            },
+            KitCopy {
                 name: "rest".to_owned(),
                 place: CopyPlace::Rest {
                     url: "https://rest.example/".to_owned(),

@@ -50,6 +50,25 @@ pub fn rest_server() -> Option<PathBuf> {
     )
 }
 
+/// OpenSSH's SFTP server, or `None` after saying so loudly.
+#[allow(dead_code, reason = "each test program uses a part")]
+pub fn sftp_server() -> Option<PathBuf> {
+    const VARIABLE: &str = "OUTLAST_TEST_SFTP_SERVER";
+    let usual = [
+        "/usr/lib/openssh/sftp-server",
+        "/usr/libexec/openssh/sftp-server",
+        "/usr/libexec/sftp-server",
+        "/usr/lib/ssh/sftp-server",
+    ];
+    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
+    let mut candidates = named.into_iter().chain(usual.map(PathBuf::from));
+    let found = candidates.find(|candidate| candidate.is_file());
+    if found.is_none() {
+        say_missing("sftp-server", VARIABLE);
+    }
+    found
+}
+
 /// Looks at the variable, then in `target/tools`, then on the search path.
 fn find(variable: &str, name: &str, program: &str, argument: &str, wish: &str) -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
@@ -65,13 +84,16 @@ fn find(variable: &str, name: &str, program: &str, argument: &str, wish: &str) -
             .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(wish))
     });
     if found.is_none() {
-        let missing =
-            format!("{name} is missing; `cargo xtask tools` gets it, {variable} names it");
-        assert!(
-            std::env::var_os("OUTLAST_TEST_REQUIRE_TOOLS").is_none(),
-            "{missing}"
-        );
-        eprintln!("SKIPPED: {missing}");
+        say_missing(name, variable);
     }
     found
+}
+
+fn say_missing(name: &str, variable: &str) {
+    let missing = format!("{name} is missing; `cargo xtask tools` gets it, {variable} names it");
+    assert!(
+        std::env::var_os("OUTLAST_TEST_REQUIRE_TOOLS").is_none(),
+        "{missing}"
+    );
+    eprintln!("SKIPPED: {missing}");
 }
