@@ -29,7 +29,7 @@ pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, t
 pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
 pub use custodian::{
     AddedCustodian, Custodian, CustodianError, CustodianKind, Custodians, FolderCustodian, Meeting,
-    Place, admission_facts, find_place, is_custodian_location, meet, parse_horizon,
+    Place, RemoteFolder, admission_facts, find_place, is_custodian_location, meet, parse_horizon,
     place_of_custodian,
 };
 pub use data_sets::{DataSet, DataSets, RememberedSnapshot, Shown};

@@ -10,10 +10,11 @@ use outlast_custody::{
 };
 use outlast_log::VerifierKey;
 use outlast_object::Id;
+use outlast_store::Location;
 use serde::Serialize;
 
 use crate::config::{Configuration, Places};
-use crate::custodian::{Custodian, CustodianError, memory_folder};
+use crate::custodian::{Custodian, CustodianError, FolderCustodian, memory_folder};
 use crate::data_sets::{DataSet, DataSets, RememberedSnapshot};
 use crate::keepers::keepers;
 use crate::receipts::{remembered_checkpoint, verify_receipt};
@@ -281,6 +282,17 @@ fn usual_policy(keepers: &[Custodian]) -> Result<Policy, PolicyError> {
         };
         match (custodian.invite(), custodian.folder()) {
             (Some(invite), _) => text.network = invite.addresses.first().and_then(|of| host(of)),
+            (
+                None,
+                Some(FolderCustodian {
+                    remote: Some(remote),
+                    ..
+                }),
+            ) => {
+                if let Ok(Location::Sftp(sftp)) = Location::parse(&remote.address) {
+                    text.network = host(&format!("{}:", sftp.host));
+                }
+            }
             (None, Some(folder)) if !folder.is_removable => {
                 THIS_MACHINE.clone_into(&mut text.party)
             }

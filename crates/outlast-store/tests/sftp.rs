@@ -131,6 +131,14 @@ fn a_disk_that_is_gone_is_not_made_again() {
     let refused = remote.write(&name_of(ObjectKind::Pack, &bytes), &bytes);
     let refused = refused.unwrap_err();
     assert!(!refused.is_retryable() && !root.exists(), "{refused}");
+    let known = SftpOptions {
+        is_there: true,
+        ..options(&[server.to_str().unwrap()])
+    };
+    let known = store_at(&format!("sftp:host:{}", root.display()), &known);
+    let refused = known.prepare().unwrap_err();
+    assert!(!refused.is_retryable() && !root.exists(), "{refused}");
+    assert!(refused.to_string().contains("mounted"), "{refused}");
     // A folder in it that is missing is made.
     remote.prepare().unwrap();
     fs::remove_dir_all(root.join("data")).unwrap();

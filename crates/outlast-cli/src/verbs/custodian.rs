@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use outlast_custody::Scope;
 use outlast_ops::{Custodian, CustodianKind, Custodians, FolderCustodian, Places, meet};
+use outlast_store::Location;
 use outlast_wire::Invite;
 use serde::Serialize;
 
@@ -21,7 +22,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add a custodian: a vault by its invite, a disk or a directory
+    /// Add a custodian: a vault by its invite, a disk or a directory, here or over SFTP
     Add(Add),
     /// All custodians
     List,
@@ -35,7 +36,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Add {
     /// The invite, or - to read it from standard input, which keeps it out of the shell's history;
-    /// or disk:FOLDER, a folder on a removable disk; or directory:FOLDER
+    /// or disk:FOLDER, a folder on a removable disk; or directory:FOLDER; or sftp:USER@HOST:FOLDER
     invite: String,
     /// The name by which it is known here
     #[arg(long)]
@@ -86,7 +87,10 @@ impl<'a> Row<'a> {
             identity: invite.map(|invite| invite.identity.to_string()),
             scopes: invite.map(|invite| invite.scopes.as_slice()),
             path: found.as_ref().map(path),
-            attached: found.as_ref().map(Option::is_some),
+            attached: found
+                .as_ref()
+                .filter(|_| !folder.is_some_and(FolderCustodian::is_remote))
+                .map(Option::is_some),
         }
     }
 }
@@ -115,6 +119,9 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
     } else {
         add.invite.clone()
     };
+    if line.starts_with("sftp:") {
+        return add_remote(context, custodians, add, line.trim());
+    }
     if let Some((path, is_removable)) = folder_of(&line) {
         return add_folder(context, custodians, add, Path::new(path), is_removable);
     }
@@ -206,6 +213,45 @@ fn add_folder(
     Ok(exit::OK)
 }
 
+/// Adds a directory on another machine, which must let us in.
+fn add_remote(
+    context: &Context,
+    custodians: &Custodians,
+    add: &Add,
+    address: &str,
+) -> Result<u8, Failure> {
+    let location = Location::parse(address)?;
+    let Location::Sftp(sftp) = &location else {
+        return Err(Failure::new("expected sftp:USER@HOST:FOLDER"));
+    };
+    let connect = context.connect_options()?;
+    let folder = FolderCustodian::behind_sftp(sftp, &connect.sftp);
+    let store = outlast_store::open(&location, &connect)?;
+    if !add.no_check {
+        let made = store.prepare();
+        made.map_err(|error| {
+            let hint = "does `sftp` by itself get there? --no-check adds it unseen";
+            Failure::from(error).hint(hint)
+        })?;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let usual = sftp.host.to_lowercase().replace(|c| !plain(c), "-");
+    let name = add.name.as_deref().unwrap_or(&usual);
+    let custodian = custodians
+        .add_folder(name, folder)
+        .map_err(|error| Failure::from(error).hint("choose a name with --name"))?;
+    if context.global.json {
+        json::print(&Row::new(&custodian));
+        return Ok(exit::OK);
+    }
+    message::line(format!("added {name}: the directory at {location}"));
+    message::line(
+        "whoever can write there can remove everything: a policy has to say whether it counts",
+    );
+    message::line("next: `outlast protect`, or `outlast sync` for what was backed up before");
+    Ok(exit::OK)
+}
+
 fn list(context: &Context, custodians: &Custodians) -> Result<u8, Failure> {
     let all = custodians.list()?;
     if context.global.json {
@@ -233,7 +279,8 @@ fn list(context: &Context, custodians: &Custodians) -> Result<u8, Failure> {
                 row.path.as_deref().unwrap_or_default(),
                 match row.attached {
                     Some(true) => "here",
-                    _ => "away",
+                    Some(false) => "away",
+                    None => "on another machine",
                 }
             ),
         };

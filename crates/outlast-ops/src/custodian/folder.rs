@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use outlast_store::{SftpLocation, SftpOptions};
 use serde::{Deserialize, Serialize};
 
 use super::CustodianError;
@@ -37,9 +38,26 @@ pub struct FolderCustodian {
     /// After so many days without a backup it is overdue.
     #[serde(default = "remind_days")]
     pub remind_days: u32,
+    /// How it is reached on another machine; none for what is on this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteFolder>,
     /// Whether it is a disk that is usually away; else a directory that is always there.
     #[serde(skip)]
     pub is_removable: bool,
+}
+
+/// How a directory on another machine is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteFolder {
+    /// As `sftp:user@host:path`.
+    pub address: String,
+    /// What carries SFTP in place of ssh, if something else does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Further arguments of ssh.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
 }
 
 /// The file of a custodian that is no vault.
@@ -91,13 +109,40 @@ impl FolderCustodian {
             below,
             path,
             remind_days: REMIND_DAYS,
+            remote: None,
             is_removable,
         })
     }
 
-    /// Where it is now: where it was, or at the same place below another mount point. None if it is
+    /// A directory on another machine, reached by SFTP. Its address is what it is known by: it has no
+    /// mark, and where its root is missing nothing is made in its place.
+    pub fn behind_sftp(location: &SftpLocation, options: &SftpOptions) -> Self {
+        let address = location.to_string();
+        Self {
+            id: address.clone(),
+            path: PathBuf::from(&address),
+            below: PathBuf::new(),
+            remind_days: REMIND_DAYS,
+            remote: Some(RemoteFolder {
+                address,
+                command: options.command.clone(),
+                arguments: options.arguments.clone(),
+            }),
+            is_removable: false,
+        }
+    }
+
+    /// Whether it is on another machine.
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// Where it is on this machine now: where it was, or at the same place below another mount point. None if it is
     /// nowhere.
     pub fn find(&self) -> Option<PathBuf> {
+        if self.is_remote() {
+            return None;
+        }
         let is_it = |path: &PathBuf| read_mark(path).is_some_and(|id| id == self.id);
         let elsewhere = || {
             let mut candidates = mounts().into_iter().map(|mount| mount.join(&self.below));
@@ -197,6 +242,28 @@ mod tests {
         assert_eq!(again, marked);
         let more = format!("{text}\nmore = 1\n");
         assert!(toml::from_str::<Described>(&more).is_err());
+    }
+
+    #[test]
+    fn a_remote_directory_is_known_by_its_address() {
+        let location = outlast_store::Location::parse("sftp:me@host:/srv/r").unwrap();
+        let outlast_store::Location::Sftp(location) = location else {
+            unreachable!("{location}");
+        };
+        let options = SftpOptions {
+            arguments: vec!["-i".to_owned(), "a key".to_owned()],
+            ..SftpOptions::default()
+        };
+        let remote = FolderCustodian::behind_sftp(&location, &options);
+        let text = remote.to_text();
+        let Described::Directory(again) = toml::from_str(&text).unwrap() else {
+            unreachable!("{text}");
+        };
+        assert_eq!(again, remote);
+        let reached = again.remote.as_ref().unwrap();
+        assert_eq!(reached.address, "sftp:me@host:/srv/r");
+        assert_eq!(reached.arguments, ["-i", "a key"]);
+        assert!(again.is_remote() && again.find().is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod folder;
 mod place;
 
-pub use folder::FolderCustodian;
+pub use folder::{FolderCustodian, RemoteFolder};
 pub use place::{
     Meeting, Place, admission_facts, find_place, is_custodian_location, meet, parse_horizon,
     place_of_custodian,

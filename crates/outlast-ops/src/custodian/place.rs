@@ -7,7 +7,7 @@ use outlast_custody::Scope;
 use outlast_format::Time;
 use outlast_object::{ObjectKind, ObjectName};
 use outlast_repo::{AdmissionFacts, Admitted, TrustHorizon};
-use outlast_store::{Capabilities, ConnectOptions, Location};
+use outlast_store::{Capabilities, ConnectOptions, Location, SftpOptions};
 use outlast_wire::Invite;
 
 use super::{Custodian, CustodianError, CustodianKind, Custodians, DIRECTORY, DISK, VAULT};
@@ -80,6 +80,17 @@ pub fn place_of_custodian(
         CustodianKind::Vault(invite) => invite,
         CustodianKind::Folder(_) if as_of.is_some() => return Err(CustodianError::AsOf),
         CustodianKind::Folder(folder) => {
+            if let Some(remote) = &folder.remote {
+                if connect.sftp == SftpOptions::default() {
+                    connect.sftp.command = remote.command.clone();
+                    connect.sftp.arguments = remote.arguments.clone();
+                }
+                connect.sftp.is_there = true;
+                return Ok(Place {
+                    location: Location::parse(&remote.address)?,
+                    custodian: Some(custodian),
+                });
+            }
             let path = folder.find().ok_or_else(|| CustodianError::DiskAway {
                 name: custodian.name.clone(),
                 path: folder.path.clone(),

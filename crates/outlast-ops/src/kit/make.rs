@@ -236,7 +236,7 @@ fn find_candidates(places: &Places, request: &KitRequest) -> Result<Vec<Candidat
     for custodian in custodians {
         if let Some(invite) = custodian.invite() {
             add_vault(&mut candidates, &custodian, invite);
-        } else if let Some(folder) = custodian.folder() {
+        } else if let Some(folder) = custodian.folder().filter(|folder| !folder.is_remote()) {
             let path = folder.find().unwrap_or_else(|| folder.path.clone());
             let text = |path: &PathBuf| path.to_string_lossy().into_owned();
             candidates.push(Candidate {

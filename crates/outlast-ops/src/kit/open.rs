@@ -228,6 +228,7 @@ fn reach(
                 path: path.clone(),
                 below: PathBuf::from(below),
                 remind_days: NO_REMINDER,
+                remote: None,
                 is_removable: true,
             };
             let found = if mark.is_empty() {

@@ -114,6 +114,7 @@ pub fn of_custodian(custodian: &Custodian, connect: &ConnectOptions) -> Vec<Atte
     let overwritten = match custodian.folder().and_then(|folder| folder.find()) {
         // Our own store refuses by itself; whoever has taken over this machine does not ask it.
         Some(folder) => overwrite_file(&folder, &name),
+        None if custodian.folder().is_some() => overwrite_removed(&*store, &name),
         None => store.write(&name, &probe(true)),
     };
     attempts.push(attempt(
@@ -161,6 +162,14 @@ fn overwrite_file(folder: &Path, name: &ObjectName) -> Result<(), StoreError> {
     std::fs::write(&path, probe(true)).map_err(denied)?;
     let _ = std::fs::write(&path, probe(false));
     Ok(())
+}
+
+/// Puts other bytes where the probe was, and the right ones back, as whoever can remove may.
+fn overwrite_removed(store: &dyn Deletes, name: &ObjectName) -> Result<(), StoreError> {
+    store.delete(name)?;
+    store.write(name, &probe(true))?;
+    store.delete(name)?;
+    store.write(name, &probe(false))
 }
 
 fn judged(result: &Result<(), StoreError>) -> Outcome {

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use self::files::{Modes, TEMPORARY_PREFIX, Written, joined};
 pub use self::location::SftpLocation;
 pub use self::packet::{NoSftpAnswer, SftpAnswer, SftpAttributes, SftpEntry};
-use self::session::{FAILURE, Fault, NOT_SUPPORTED, PERMISSION_DENIED, Session};
+use self::session::{BAD_MESSAGE, FAILURE, Fault, NOT_SUPPORTED, PERMISSION_DENIED, Session};
 pub use self::transport::SftpOptions;
 use self::transport::Transport;
 use crate::error::Attempted;
@@ -57,6 +57,8 @@ pub struct SftpStore {
     root: String,
     connect: Box<Connect>,
     idle: Duration,
+    /// Whether the root was made before, so that it is never made here.
+    is_there: bool,
     connections: usize,
     entries_max: usize,
     /// Whether there ever was a connection.
@@ -71,8 +73,12 @@ impl SftpStore {
     /// A store at `location`. Nothing is started yet.
     pub fn new(location: &SftpLocation, options: &SftpOptions, timeouts: Timeouts) -> Self {
         let (place, options) = (location.clone(), options.clone());
+        let is_there = options.is_there;
         let connect = Box::new(move || options.start(&place));
-        Self::over(location, connect, timeouts.idle)
+        Self {
+            is_there,
+            ..Self::over(location, connect, timeouts.idle)
+        }
     }
 
     fn over(location: &SftpLocation, connect: Box<Connect>, idle: Duration) -> Self {
@@ -81,6 +87,7 @@ impl SftpStore {
             root: location.path.clone(),
             connect,
             idle,
+            is_there: false,
             connections: CONNECTIONS,
             entries_max: ENTRIES_MAX,
             has_worked: AtomicBool::new(false),
@@ -178,10 +185,13 @@ impl SftpStore {
 
     fn prepare_folders(&self) -> Result<(), Fault> {
         let Connection { session, modes } = self.connection()?;
-        if session
-            .stat(&self.root)
-            .is_err_and(|fault| fault.is_not_found())
+        if let Err(fault) = session.stat(&self.root)
+            && fault.is_not_found()
         {
+            if self.is_there {
+                let reason = "its folder is missing; is its disk mounted there?";
+                return Err(Fault::Refused(BAD_MESSAGE, reason.to_owned()));
+            }
             // Each folder above it too, as far as it is missing. Those above may be closed to us.
             let ends = self.root.match_indices('/').map(|(at, _)| at);
             let above = ends

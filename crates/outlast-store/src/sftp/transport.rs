@@ -30,6 +30,9 @@ pub struct SftpOptions {
     pub command: Option<Vec<String>>,
     /// Further arguments of ssh.
     pub arguments: Vec<String>,
+    /// The repository's folder is there already: where it is missing, so is the disk that was mounted
+    /// there, and nothing is made in its place.
+    pub is_there: bool,
 }
 
 impl SftpOptions {
