@@ -31,6 +31,7 @@ usage: cargo xtask <task>
   bench [--small]   outlast beside restic, rustic and cp, on generated data
   bench vault       a vault beside rest-server and the disk
   bench several     a backup to three vaults beside the same to one
+  bench kernels     how fast one core finds boundaries of chunks, and hashes
 ";
 
 /// Runs the simulation: ten thousand worlds take some minutes.

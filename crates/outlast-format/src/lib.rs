@@ -42,6 +42,7 @@ pub use lock::Lock;
 pub use mode::{Mode, TypeBits};
 pub use name::{quote_name, unquote_name};
 pub use node::{ExtendedAttribute, Node, NodeKind};
+pub use outlast_kernels::Form;
 pub use pack::{PACK_LENGTH_BYTES, PackBuilder, PackedBlob, parse_pack_header};
 pub use polynomial::Polynomial;
 pub use sealed::{MasterKey, SEAL_BYTES};

@@ -30,6 +30,11 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         let is_small = arguments.get(1).is_some_and(|second| second == "--small");
         return several::run(if is_small { Scale::Small } else { Scale::Full });
     }
+    if arguments.first().is_some_and(|first| first == "kernels") {
+        let rates = ["run", "--release", "--package", "outlast-format"];
+        let rates = [&rates[..], &["--example", "rates"]].concat();
+        return process::show(process::cargo(&rates));
+    }
     let mut scale = Scale::Full;
     let mut repeats = REPEATS_DEFAULT;
     let mut rest = arguments.iter();

@@ -16,8 +16,12 @@ pub const LAYERS: &[Layer] = &[
         may_use: &[],
     },
     Layer {
+        crate_name: "outlast-kernels",
+        may_use: &[],
+    },
+    Layer {
         crate_name: "outlast-format",
-        may_use: &["outlast-object"],
+        may_use: &["outlast-object", "outlast-kernels"],
     },
     Layer {
         crate_name: "outlast-log",
@@ -241,6 +245,7 @@ const FORMAT_ONLY: &[&str] = &[
     "jiff-core",
     "memchr",
     "outlast-format",
+    "outlast-kernels",
     "outlast-object",
     "pbkdf2",
     "poly1305",
