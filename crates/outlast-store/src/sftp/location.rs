@@ -45,11 +45,12 @@ impl SftpLocation {
         if !is_name(host) || !is_plain || !is_address {
             return refuse("it names no host");
         }
-        if location.user.as_deref().is_some_and(|user| !is_name(user)) {
+        let is_user = |user: &str| is_name(user) && !user.contains('/');
+        if location.user.as_deref().is_some_and(|user| !is_user(user)) {
             return refuse("it names no user");
         }
-        if location.path.is_empty() {
-            return refuse("no path follows the host");
+        if location.path.contains('\0') {
+            return refuse("its path contains a NUL character");
         }
         if location.path.starts_with('~') {
             return refuse("servers do not know \"~\"; a path without a slash is below the home");
@@ -59,10 +60,12 @@ impl SftpLocation {
 
     /// As in `user@host:path`.
     fn parse_short(text: &str) -> Result<Self, StoreError> {
-        let Some((host, path)) = text.split_once(':') else {
-            return Err(refused("no path follows the host"));
+        let parts = text.split_once(':').filter(|(_, path)| !path.is_empty());
+        let Some((host, path)) = parts else {
+            return Err(refused(NO_PATH));
         };
         // Somebody may think of `user:password@host:path`.
+        let path = cleaned(path);
         let first = path.split('/').next().unwrap_or_default();
         if !host.contains('@') && first.contains('@') {
             return Err(refused(NO_PASSWORDS));
@@ -75,7 +78,7 @@ impl SftpLocation {
             user,
             host: host.to_owned(),
             port: None,
-            path: trimmed(path),
+            path,
         })
     }
 
@@ -95,11 +98,17 @@ impl SftpLocation {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let host = url.host_str().unwrap_or_default();
         let path = decode(url.path());
+        let path = path.strip_prefix('/').unwrap_or_default();
+        let cleaned = cleaned(path);
+        // In a URL that would lead nowhere else.
+        if path.is_empty() || cleaned == "." || cleaned.starts_with("..") {
+            return Err(refused(NO_PATH));
+        }
         Ok(Self {
             user: (!url.username().is_empty()).then(|| decode(url.username())),
             host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port(),
-            path: trimmed(path.strip_prefix('/').unwrap_or_default()),
+            path: cleaned,
         })
     }
 }
@@ -107,14 +116,31 @@ impl SftpLocation {
 /// What no host's name has, nor any name for one in ssh's configuration that is worth it.
 const HOST_FORBIDDEN: [char; 12] = ['#', '%', '/', '<', '>', '?', '@', '[', '\\', ']', '^', '|'];
 
+const NO_PATH: &str = "no path follows the host";
 const NO_PASSWORDS: &str =
     "it holds a password, which ssh does not take; use a key, or let ssh ask";
 
-/// Without slashes at the end, but for the root itself.
-fn trimmed(path: &str) -> String {
-    match path.trim_end_matches('/') {
-        "" if path.starts_with('/') => "/".to_owned(),
-        path => path.to_owned(),
+/// The path without detours, as restic takes it: one slash at a time, none at the end, no `.` and no `..`
+/// but at the beginning.
+fn cleaned(path: &str) -> String {
+    let is_absolute = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match (part, parts.last()) {
+            ("" | ".", _) => {}
+            ("..", None) if is_absolute => {}
+            ("..", None | Some(&"..")) => parts.push(part),
+            ("..", Some(_)) => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    let path = parts.join("/");
+    match (is_absolute, path.as_str()) {
+        (true, _) => format!("/{path}"),
+        (false, "") => ".".to_owned(),
+        _ => path,
     }
 }
 
@@ -138,7 +164,7 @@ impl fmt::Display for SftpLocation {
         let first = path.split('/').next().unwrap_or_default();
         let is_short = self.port.is_none()
             && !host.contains(':')
-            && !user.contains([':', '/'])
+            && !user.contains(':')
             && (self.user.is_some() || !first.contains('@'));
         if is_short {
             return write!(f, "sftp:{user}{at}{host}:{path}");
@@ -204,6 +230,15 @@ mod tests {
                 "sftp://host:22/r",
             ),
             (
+                "sftp:host:../a//b/./../c/",
+                None,
+                "host",
+                None,
+                "../a/c",
+                "sftp:host:../a/c",
+            ),
+            ("sftp:host:/../a/..", None, "host", None, "/", "sftp:host:/"),
+            (
                 "sftp://me@[::1]:2222//srv/a%23b",
                 Some("me"),
                 "::1",
@@ -240,6 +275,7 @@ mod tests {
             ("sftp:ho st:/x", "no host"),
             ("sftp:[::1]:/x", "no host"),
             ("sftp:me:geheim@host:/x", "password"),
+            ("sftp:me:./geheim@host:/x", "password"),
             ("sftp://me:geheim@host/x", "password"),
             ("sftp:host:~/x", "home"),
             ("sftp:///x", "no host"),
@@ -248,6 +284,9 @@ mod tests {
             ("sftp://host/x?y", "query"),
             ("sftp://a%3Ab/x", "no host"),
             ("sftp:ho<st:x", "no host"),
+            ("sftp:/a/b@host:x", "no user"),
+            ("sftp://host:22/..%2Fx", "no path"),
+            ("sftp://host/a%00b", "NUL"),
             ("sftp://host:geheim/x", "cannot be used"),
             ("sftp://%2Dx/y", "no host"),
         ] {
