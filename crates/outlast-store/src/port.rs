@@ -145,6 +145,22 @@ pub trait Store: Send + Sync {
     }
 }
 
+/// Lists the config, which has a place of its own in every store, by looking it up.
+pub(crate) fn list_config(
+    store: &impl Store,
+    visit: &mut dyn FnMut(ObjectInfo),
+) -> Result<(), StoreError> {
+    match store.size(&ObjectName::CONFIG) {
+        Ok(size) => {
+            let id = ObjectName::CONFIG.id();
+            visit(ObjectInfo { id, size });
+            Ok(())
+        }
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A store in which locks, and nothing else, can be removed.
 pub trait LockStore: Store {
     /// Removes a lock. A lock that is not there is no error.

@@ -29,6 +29,7 @@ use self::layout::id_of;
 pub(crate) use self::publish::open_read;
 use self::publish::{Abilities, Modes, Outcome, TEMPORARY_PREFIX};
 use crate::open_files::OpenFiles;
+use crate::port::list_config;
 use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
 
 /// Temporary files older than this are of no running writer.
@@ -381,17 +382,7 @@ impl Store for LocalStore {
 
     fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError> {
         if kind == ObjectKind::Config {
-            return match self.size(&ObjectName::CONFIG) {
-                Ok(size) => {
-                    visit(ObjectInfo {
-                        id: ObjectName::CONFIG.id(),
-                        size,
-                    });
-                    Ok(())
-                }
-                Err(error) if error.is_not_found() => Ok(()),
-                Err(error) => Err(error),
-            };
+            return list_config(self, visit);
         }
         for (folder, first_byte) in self.layout.object_folders(&self.root, kind) {
             let listed = self.list_folder(&folder, first_byte, visit);

@@ -25,6 +25,7 @@ pub use self::tls::TlsOptions;
 
 use self::client::{Client, Failure};
 use crate::location::RestLocation;
+use crate::port::list_config;
 use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError};
 
 /// A repository at a restic REST server.
@@ -316,17 +317,7 @@ impl Store for RestStore {
 
     fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError> {
         if kind == ObjectKind::Config {
-            return match self.size(&ObjectName::CONFIG) {
-                Ok(size) => {
-                    visit(ObjectInfo {
-                        id: ObjectName::CONFIG.id(),
-                        size,
-                    });
-                    Ok(())
-                }
-                Err(error) if error.is_not_found() => Ok(()),
-                Err(error) => Err(error),
-            };
+            return list_config(self, visit);
         }
         let path = format!("{}/", kind.folder());
         let failed = |failure| {

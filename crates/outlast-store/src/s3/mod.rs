@@ -45,6 +45,7 @@ pub use self::retention::{RETENTION_DAYS_MAX, Renewed, RetainedObject, Retention
 use self::client::{Call, Failure, S3Client};
 use self::listing::Version;
 use self::versions::Versions;
+use crate::port::list_config;
 use crate::{Deletes, LockStore, ObjectInfo, RestOptions, Store, StoreError};
 
 /// The document that tells whether a bucket has versions.
@@ -302,15 +303,7 @@ impl Store for S3Store {
 
     fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError> {
         if kind == ObjectKind::Config {
-            return match self.size(&ObjectName::CONFIG) {
-                Ok(size) => {
-                    let id = ObjectName::CONFIG.id();
-                    visit(ObjectInfo { id, size });
-                    Ok(())
-                }
-                Err(error) if error.is_not_found() => Ok(()),
-                Err(error) => Err(error),
-            };
+            return list_config(self, visit);
         }
         let prefix = &self.client.place().prefix;
         let place = layout::prefix_of(prefix, kind);

@@ -28,6 +28,7 @@ use self::session::{BAD_MESSAGE, FAILURE, Fault, NOT_SUPPORTED, PERMISSION_DENIE
 pub use self::transport::SftpOptions;
 use self::transport::Transport;
 use crate::error::Attempted;
+use crate::port::list_config;
 use crate::{Deletes, LockStore, ObjectInfo, Store, StoreError, Timeouts};
 
 /// Operations at a time: as many as restic's default.
@@ -432,17 +433,7 @@ impl Store for SftpStore {
 
     fn list(&self, kind: ObjectKind, visit: &mut dyn FnMut(ObjectInfo)) -> Result<(), StoreError> {
         if kind == ObjectKind::Config {
-            return match self.size(&ObjectName::CONFIG) {
-                Ok(size) => {
-                    visit(ObjectInfo {
-                        id: ObjectName::CONFIG.id(),
-                        size,
-                    });
-                    Ok(())
-                }
-                Err(error) if error.is_not_found() => Ok(()),
-                Err(error) => Err(error),
-            };
+            return list_config(self, visit);
         }
         let listed = self.list_folders(&self.folders(kind), visit);
         listed.map_err(|fault| self.error(&format!("list {}", kind.folder()), None, fault))
