@@ -31,8 +31,42 @@ impl BucketRole {
     }
 }
 
+const LOOK: [&str; 5] = [
+    "s3:ListBucket",
+    "s3:ListBucketVersions",
+    "s3:GetBucketVersioning",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketLocation",
+];
+const READ: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
+const RETENTION: &str = "s3:GetObjectRetention";
+const RETAIN: &str = "s3:PutObjectRetention";
+const REMOVE: [&str; 2] = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
+/// Everything but packs.
+const NO_PACKS: [&str; 5] = ["config", "keys/*", "index/*", "snapshots/*", "locks/*"];
+/// Everything but locks.
+const NO_LOCKS: [&str; 5] = ["config", "keys/*", "index/*", "snapshots/*", "data/*"];
+/// What none of them ever does.
+const NEVER: [&str; 12] = [
+    "s3:BypassGovernanceRetention",
+    "s3:PutObjectLegalHold",
+    "s3:PutObjectAcl",
+    "s3:PutObjectVersionAcl",
+    "s3:PutBucketAcl",
+    "s3:PutBucketVersioning",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:PutLifecycleConfiguration",
+    "s3:PutReplicationConfiguration",
+    "s3:PutBucketPolicy",
+    "s3:DeleteBucketPolicy",
+    "s3:DeleteBucket",
+];
+
 /// The rights of a role as a policy for a user of the account, in JSON. Whoever sets retention sets at
-/// most `retention_days_max` days.
+/// most `retention_days_max` days, where the server knows of such a limit.
+///
+/// What is allowed alone does not do: at Ceph whoever writes an object owns it and may read it, so that
+/// what must not be is denied too.
 pub fn bucket_policy(role: BucketRole, place: &S3Location, retention_days_max: u64) -> String {
     let bucket = format!("arn:aws:s3:::{}", place.bucket);
     let folder = if place.prefix.is_empty() {
@@ -40,77 +74,49 @@ pub fn bucket_policy(role: BucketRole, place: &S3Location, retention_days_max: u
     } else {
         format!("{bucket}/{}", place.prefix)
     };
-    let all = vec![format!("{folder}/*")];
-    let read = [
-        "s3:GetObject",
-        "s3:GetObjectVersion",
-        "s3:GetObjectRetention",
-    ];
-    let look = [
-        "s3:ListBucket",
-        "s3:ListBucketVersions",
-        "s3:GetBucketVersioning",
-        "s3:GetBucketObjectLockConfiguration",
-        "s3:GetBucketLocation",
-    ];
-    let days = retention_days_max.min(RETENTION_DAYS_MAX);
-    let capped = json!({
-        "NumericLessThanEquals": { "s3:object-lock-remaining-retention-days": days.to_string() }
-    });
+    let parts = |parts: &[&str]| -> Vec<String> {
+        let parts = parts.iter();
+        parts.map(|part| format!("{folder}/{part}")).collect()
+    };
+    let all = parts(&["*"]);
     let mut statements = match role {
-        BucketRole::Writer => {
-            let known = ["config", "keys/*", "index/*", "snapshots/*", "locks/*"];
-            let known = known
-                .iter()
-                .map(|part| format!("{folder}/{part}"))
-                .collect();
-            vec![
-                allow("Look", &look, vec![bucket.clone()]),
-                allow(
-                    "Add",
-                    &["s3:PutObject", "s3:GetObjectRetention"],
-                    all.clone(),
-                ),
-                with_condition(
-                    allow("Retain", &["s3:PutObjectRetention"], all.clone()),
-                    &capped,
-                ),
-                allow("ReadAllButPacks", &read[..2], known),
-                allow(
-                    "RemoveLocks",
-                    &["s3:DeleteObject", "s3:DeleteObjectVersion"],
-                    vec![format!("{folder}/locks/*")],
-                ),
-            ]
-        }
+        BucketRole::Writer => vec![
+            allow("Look", &LOOK, vec![bucket.clone()]),
+            allow("Add", &["s3:PutObject", RETENTION], all.clone()),
+            allow("Retain", &[RETAIN], all.clone()),
+            allow("ReadAllButPacks", &READ, parts(&NO_PACKS)),
+            deny("ReadNoPacks", &READ, parts(&["data/*"])),
+            allow("RemoveLocks", &REMOVE, parts(&["locks/*"])),
+            deny("RemoveNothingElse", &REMOVE, parts(&NO_LOCKS)),
+        ],
         BucketRole::Renewer => vec![
-            allow("Look", &look[1..3], vec![bucket.clone()]),
-            allow("ReadRetention", &["s3:GetObjectRetention"], all.clone()),
-            with_condition(
-                allow("Extend", &["s3:PutObjectRetention"], all.clone()),
-                &capped,
-            ),
+            allow("Look", &LOOK[1..3], vec![bucket.clone()]),
+            allow("ReadRetention", &[RETENTION], all.clone()),
+            allow("Extend", &[RETAIN], all.clone()),
+            deny("ReadNothing", &READ, all.clone()),
+            deny("RemoveNothing", &REMOVE, all.clone()),
         ],
         BucketRole::Reader => vec![
-            allow("Look", &look, vec![bucket.clone()]),
-            allow("Read", &read, all.clone()),
+            allow("Look", &LOOK, vec![bucket.clone()]),
+            allow("Read", &READ, all.clone()),
+            allow("ReadRetention", &[RETENTION], all.clone()),
+            deny("RemoveNothing", &REMOVE, all.clone()),
         ],
     };
-    statements.push(json!({
-        "Sid": "Never",
-        "Effect": "Deny",
-        "Action": [
-            "s3:BypassGovernanceRetention",
-            "s3:PutObjectLegalHold",
-            "s3:PutBucketVersioning",
-            "s3:PutBucketObjectLockConfiguration",
-            "s3:PutLifecycleConfiguration",
-            "s3:PutBucketPolicy",
-            "s3:DeleteBucketPolicy",
-            "s3:DeleteBucket"
-        ],
-        "Resource": [bucket, format!("{folder}/*")]
-    }));
+    if role != BucketRole::Reader {
+        let days = retention_days_max.min(RETENTION_DAYS_MAX).to_string();
+        // A condition on what is allowed would never hold at servers that do not know this key.
+        statements.push(json!({
+            "Sid": "NotForLonger",
+            "Effect": "Deny",
+            "Action": [RETAIN],
+            "Resource": all,
+            "Condition": {
+                "NumericGreaterThan": { "s3:object-lock-remaining-retention-days": days }
+            }
+        }));
+    }
+    statements.push(deny("Never", &NEVER, vec![bucket, format!("{folder}/*")]));
     let document = json!({ "Version": "2012-10-17", "Statement": statements });
     // A tree of texts always has a text.
     serde_json::to_string_pretty(&document).unwrap_or_default()
@@ -120,11 +126,8 @@ fn allow(name: &str, actions: &[&str], resources: Vec<String>) -> Value {
     json!({ "Sid": name, "Effect": "Allow", "Action": actions, "Resource": resources })
 }
 
-fn with_condition(mut statement: Value, condition: &Value) -> Value {
-    if let Some(fields) = statement.as_object_mut() {
-        fields.insert("Condition".to_owned(), condition.clone());
-    }
-    statement
+fn deny(name: &str, actions: &[&str], resources: Vec<String>) -> Value {
+    json!({ "Sid": name, "Effect": "Deny", "Action": actions, "Resource": resources })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,7 @@ use outlast_store::{Location, S3Credentials, S3Location, S3Options, Secret};
 /// A running gateway.
 pub struct Ceph {
     _child: Child,
+    folder: PathBuf,
     port: u16,
     buckets: AtomicUsize,
 }
@@ -68,6 +69,7 @@ impl Ceph {
         assert_eq!(line, "ready\n", "Ceph did not start");
         Some(Self {
             _child: child,
+            folder,
             port: ports[1],
             buckets: AtomicUsize::new(0),
         })
@@ -115,6 +117,54 @@ impl Ceph {
         let path = format!("{}/?{setting}=", location.bucket);
         let arguments = ["-X", "PUT", "--data-binary", "@-"];
         self.request(&path, &arguments, document.as_bytes());
+    }
+
+    /// Makes a user of this name, with the rights of a policy and no others.
+    pub fn user(&self, name: &str, policy: &str) {
+        let made = self.administrate(&["user", "create", "--uid", name, "--display-name", name]);
+        let (key, secret) = (format!("{name}-key"), format!("{name}-secret"));
+        let keys = ["--access-key", &key, "--secret-key", &secret];
+        let keyed = self.administrate(&[&["key", "create", "--uid", name], &keys[..]].concat());
+        let caps = ["--caps", "user-policy=*"];
+        let may = self.administrate(&[&["caps", "add", "--uid", "owner"], &caps[..]].concat());
+        assert!(made && keyed && may, "{name} cannot be made");
+        let encoded = |byte: u8| match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        };
+        let encoded: String = policy.bytes().map(encoded).collect();
+        let path = format!(
+            "?Action=PutUserPolicy&PolicyDocument={encoded}&PolicyName={name}&UserName={name}"
+        );
+        let (status, answer) = self.answer_to("owner", &path, &["-X", "POST", "-d", "x"]);
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    fn administrate(&self, arguments: &[&str]) -> bool {
+        let mut command = Command::new("radosgw-admin");
+        command.args(["-n", "client.gateway"]).args(arguments);
+        let configuration = self.folder.join("ceph.conf");
+        let output = command.env("CEPH_CONF", configuration).output();
+        output.unwrap().status.success()
+    }
+
+    /// Status and text of the answer to a request by a user, whatever it is.
+    pub fn answer_to(&self, user: &str, path: &str, arguments: &[&str]) -> (u16, String) {
+        let unsigned = ["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"];
+        // What is about users is not asked in the way of S3.
+        let is_about_users = path.starts_with('?');
+        let output = Command::new("curl")
+            .args(["-sS", "--aws-sigv4", "aws:amz:us-east-1:s3"])
+            .args(["--user", &format!("{user}-key:{user}-secret")])
+            .args(unsigned.iter().filter(|_| !is_about_users))
+            .args(arguments)
+            .args(["-w", "\n%{http_code}"])
+            .arg(format!("http://127.0.0.1:{}/{path}", self.port))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (answer, status) = text.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), answer.to_owned())
     }
 
     fn curl(&self, location: &S3Location, name: &ObjectName, arguments: &[&str], input: &[u8]) {
