@@ -38,18 +38,27 @@ impl Setting {
         for role in ROLES {
             let print = ["bucket", "policy", &place, "--role", role];
             let policy = setting.does("owner", &[&print[..], &["--retention-days", "30"]].concat());
-            ceph.user(role, &policy);
+            ceph.user(&setting.login(role), &policy);
         }
         setting
     }
 
+    /// The user of a role, who has no rights in the buckets of other tests.
+    fn login(&self, role: &str) -> String {
+        match role {
+            "owner" => role.to_owned(),
+            _ => format!("{role}-of-{}", self.bucket.bucket),
+        }
+    }
+
     fn tries(&self, user: &str, arguments: &[&str]) -> Output {
+        let login = self.login(user);
         let mut command = self.world.bare_command(OUTLAST);
         command
             .env("RESTIC_REPOSITORY", self.bucket.to_string())
             .env("RESTIC_PASSWORD", PASSWORD)
-            .env("AWS_ACCESS_KEY_ID", format!("{user}-key"))
-            .env("AWS_SECRET_ACCESS_KEY", format!("{user}-secret"));
+            .env("AWS_ACCESS_KEY_ID", format!("{login}-key"))
+            .env("AWS_SECRET_ACCESS_KEY", format!("{login}-secret"));
         // What the programs of others keep of the repository is not for this one.
         let output = command.arg("--no-cache").args(arguments).output();
         output.unwrap()
@@ -73,8 +82,8 @@ impl Setting {
         // Not the owner of the bucket: what the writer wrote is the writer's at Ceph.
         let mut options = self.ceph.owner();
         options.credentials = Some(S3Credentials {
-            access_key: "reader-key".to_owned(),
-            secret_key: Secret::new("reader-secret"),
+            access_key: format!("{}-key", self.login("reader")),
+            secret_key: Secret::new(format!("{}-secret", self.login("reader"))),
             session_token: None,
         });
         let store = S3Store::new(&self.bucket, &options, &RestOptions::default());
@@ -103,7 +112,7 @@ impl Setting {
     }
 
     fn refused(&self, user: &str, path: &str, arguments: &[&str]) {
-        let (status, answer) = self.ceph.answer_to(user, path, arguments);
+        let (status, answer) = self.ceph.answer_to(&self.login(user), path, arguments);
         let is_refusal = status == 403 && answer.contains("AccessDenied");
         assert!(is_refusal, "{user} {path} {arguments:?}: {status} {answer}");
     }

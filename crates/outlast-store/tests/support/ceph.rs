@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use outlast_object::{ObjectKind, ObjectName};
 use outlast_store::{Location, S3Credentials, S3Location, S3Options, Secret};
 
+/// Attempts to start it.
+const STARTS_MAX: usize = 5;
+
 /// A running gateway.
 pub struct Ceph {
     _child: Child,
@@ -45,6 +48,12 @@ impl Ceph {
         if Command::new("radosgw").arg("--version").output().is_err() {
             return None;
         }
+        // Somebody else may take a port between its choice and its use.
+        let started = (0..STARTS_MAX).find_map(|_| Self::try_start());
+        Some(started.expect("Ceph starts"))
+    }
+
+    fn try_start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap().keep();
         // Both at once, so that they differ.
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -66,7 +75,11 @@ impl Ceph {
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "Ceph did not start");
+        if line != "ready\n" {
+            eprintln!("Ceph did not start");
+            child.wait().unwrap();
+            return None;
+        }
         Some(Self {
             _child: child,
             folder,

@@ -16,10 +16,14 @@ finish() {
 trap finish EXIT
 trap 'exit 1' TERM INT HUP
 
-# Tries a command again and again: for minutes, for the machine may have much else to do.
+# Tries a command again and again: for minutes, for the machine may have much else to do; but not once
+# something that was started has ended, as where somebody else has taken its port.
 until_works() {
   for _ in $(seq 3000); do
-    if "$@" >/dev/null 2>&1; then return 0; fi
+    for process in "${started[@]}"; do
+      kill -0 "$process" 2>/dev/null || { echo "ended early before: $*" >&2; return 1; }
+    done
+    if timeout 20 "$@" >/dev/null 2>&1; then return 0; fi
     sleep 0.1
   done
   echo "gave up: $*" >&2
@@ -71,12 +75,13 @@ ceph-osd -i 0 --mkfs --osd-uuid "$cluster" >"$folder/osd.out" 2>&1
 ceph osd crush add osd.0 1.0 root=default >/dev/null 2>&1
 ceph-osd -i 0 -f >>"$folder/osd.out" 2>&1 </dev/null &
 started+=($!)
-serves() { ceph osd stat | grep -q '1 up'; }
-until_works serves
+until_works bash -c "ceph --connect-timeout 5 osd stat | grep -q '1 up'"
 radosgw -n client.gateway -f >"$folder/gateway.out" 2>&1 </dev/null &
 started+=($!)
-answers() { (: < "/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-until_works answers "$3"
+until_works bash -c ": < /dev/tcp/127.0.0.1/$3"
+# What answers is ours.
+sleep 0.5
+until_works true
 for user in owner stranger; do
   radosgw-admin -n client.gateway user create --uid=$user --display-name=$user \
     --access-key=$user-key --secret-key=$user-secret >/dev/null 2>&1
