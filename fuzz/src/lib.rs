@@ -32,7 +32,7 @@ pub use names::{go_name, go_time, object_name, polynomial};
 pub use requests::request;
 pub use sealed::{envelope, unpacked};
 pub use seeds::seeds;
-pub use typed::{argument, keep_text, location, pattern, rest_listing, sftp_answer};
+pub use typed::{argument, bucket_page, keep_text, location, pattern, rest_listing, sftp_answer};
 
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     target("argument", argument),
     target("batch", batch),
     target("blob", blob),
+    target("bucket_page", bucket_page),
     target("chunker", chunker),
     target("config", config),
     target("entry", entry),

@@ -130,6 +130,13 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             "/a%20b/../%2e%2e%2f//\nbytes=-5\nBasic Og==",
             "/\nbytes=7-\n",
         ]),
+        "bucket_page" => texts(&[
+            "<ListVersionsResult><IsTruncated>true</IsTruncated><EncodingType>url</EncodingType>\
+             <NextKeyMarker>a%2Fb</NextKeyMarker><Version><Key>a%2Fb</Key><VersionId>v+1</VersionId>\
+             <Size>12</Size><ETag>&quot;x&quot;</ETag></Version><DeleteMarker><Key>k&amp;&#33;</Key>\
+             </DeleteMarker></ListVersionsResult>",
+            "<ListBucketResult><Contents><Key>k</Key><Size>5</Size></Contents></ListBucketResult>",
+        ]),
         "rest_listing" => texts(&[
             r#"[{"name":"ID","size":12},{"name":"x"}]"#,
             r#"["ID","other"]"#,

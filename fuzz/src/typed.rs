@@ -6,7 +6,7 @@ use std::path::Path;
 use outlast_format::Time;
 use outlast_repo::{GroupBy, KeepCount, KeepDuration};
 use outlast_source::pattern::{Pattern, PatternList};
-use outlast_store::{Location, SftpAnswer, read_listing};
+use outlast_store::{Location, SftpAnswer, read_bucket_page, read_listing};
 
 use crate::parse;
 
@@ -84,6 +84,12 @@ pub fn keep_text(data: &[u8]) {
     }
     let _ = text.parse::<KeepCount>();
     let _ = text.parse::<GroupBy>();
+}
+
+/// A page of the listing of a bucket.
+pub fn bucket_page(data: &[u8]) {
+    let keys = read_bucket_page(data).unwrap_or_default();
+    assert!(keys.len() <= data.len() / 8, "an entry has a name and ends");
 }
 
 /// The listing of a REST server.

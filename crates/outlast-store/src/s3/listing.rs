@@ -210,6 +210,27 @@ pub(super) fn versions_of(client: &S3Client, key: &str) -> Result<Vec<Version>, 
     Ok(found)
 }
 
+/// The keys of a page of a listing, with or without versions, as far as the page can be understood.
+pub fn read_bucket_page(bytes: &[u8]) -> Option<Vec<String>> {
+    let page = super::xml::parse(bytes).ok()?;
+    let keys = Keys::of(&page);
+    let key = |entry: &Element| match entry.name.as_str() {
+        "Contents" => keys
+            .key_of(entry)
+            .and_then(|key| size_of(entry).map(|_| key)),
+        name => keys
+            .version_of(entry, name == "DeleteMarker")
+            .map(|version| version.key),
+    };
+    let named =
+        |entry: &&Element| ["Contents", "Version", "DeleteMarker"].contains(&entry.name.as_str());
+    page.children
+        .iter()
+        .filter(named)
+        .map(|entry| key(entry).ok())
+        .collect()
+}
+
 /// How the keys of a page are written.
 #[derive(Clone, Copy)]
 struct Keys {

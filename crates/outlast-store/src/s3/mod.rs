@@ -37,6 +37,7 @@ pub use self::credentials::S3Credentials;
 pub use self::inspect::{
     BucketFinding, BucketState, DefaultRetention, LifecycleRule, ObjectLock, Setting, Severity,
 };
+pub use self::listing::read_bucket_page;
 pub use self::location::S3Location;
 pub use self::policy::{BucketRole, bucket_policy};
 pub use self::probe::{Outcome, ProbeAttempt};
