@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use outlast_ops::{ConfigurationError, CustodianError, NotKept, ProtectError, ProveError};
+use outlast_ops::{
+    ConfigurationError, CustodianError, NotKept, ProtectError, ProveError, RenewError,
+};
 use outlast_repo::{Cancel, RepoError};
 use outlast_store::StoreError;
 use outlast_wire::WireError;
@@ -179,6 +181,15 @@ impl From<StoreError> for Failure {
 impl From<ConfigurationError> for Failure {
     fn from(error: ConfigurationError) -> Self {
         Failure::new(error.to_string())
+    }
+}
+
+impl From<RenewError> for Failure {
+    fn from(error: RenewError) -> Self {
+        match error {
+            RenewError::Custodian(error) => error.into(),
+            other => Failure::new(other.to_string()),
+        }
     }
 }
 

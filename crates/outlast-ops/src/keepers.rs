@@ -13,6 +13,7 @@ use outlast_store::{
 };
 
 use crate::backup::BackupRun;
+use crate::buckets::{Retained, keep};
 use crate::config::{Configuration, ConfigurationError, Places};
 use crate::custodian::{Custodian, CustodianError, Custodians, memory_folder, place_of_custodian};
 use crate::data_sets::{DataSets, Shown};
@@ -45,6 +46,8 @@ pub enum Proven {
     Receipt(Box<Held>),
     /// Evidence.
     Evidence(outlast_custody::Evidence),
+    /// Evidence of a bucket.
+    Retained(Box<Retained>),
 }
 
 impl Proven {
@@ -53,7 +56,13 @@ impl Proven {
         match self {
             Self::Receipt(held) => Shown::Receipt(held.path.clone()),
             Self::Evidence(evidence) => Shown::Evidence(evidence.clone()),
+            Self::Retained(retained) => Shown::Evidence(retained.evidence.clone()),
         }
+    }
+
+    /// Whether retention could not be extended for as long as it should be.
+    pub fn is_alarm(&self) -> bool {
+        matches!(self, Self::Retained(retained) if !retained.renewals.failed.is_empty())
     }
 }
 
@@ -261,6 +270,10 @@ pub fn prove_one(
     connect: &ConnectOptions,
     (snapshot, list): (Id, &ObjectList),
 ) -> Result<Proven, NotKept> {
+    if let Some(bucket) = custodian.bucket() {
+        let retained = keep(places, custodian, bucket, connect, (snapshot, list))?;
+        return Ok(Proven::Retained(Box::new(retained)));
+    }
     let Some(folder) = custodian.folder() else {
         let held = seal_list(places, custodian, connect, snapshot, list);
         return held

@@ -7,6 +7,7 @@
 //! never part of a message.
 
 mod backup;
+mod buckets;
 mod config;
 mod custodian;
 mod data_sets;
@@ -19,6 +20,7 @@ mod mount;
 mod protect;
 mod prove;
 mod receipts;
+mod retained;
 mod safety;
 mod select;
 mod session;
@@ -26,10 +28,12 @@ mod status;
 mod sync;
 
 pub use backup::{BackupRequest, BackupRun, Target as BackupTarget, run_backup, target_paths};
+pub use buckets::{BucketRenewal, RenewError, Retained, renewal_needed_until};
 pub use config::{CONFIG_BYTES_MAX, Configuration, ConfigurationError, Places, write_durably};
 pub use custodian::{
-    AddedCustodian, Custodian, CustodianError, CustodianKind, Custodians, FolderCustodian, Meeting,
-    Place, RemoteFolder, admission_facts, find_place, is_custodian_location, meet, parse_horizon,
+    AddedCustodian, BUCKET_RETENTION_DAYS, BucketCustodian, BucketKeys, BucketLookup, BucketUse,
+    Custodian, CustodianError, CustodianKind, Custodians, FolderCustodian, Meeting, Place,
+    RemoteFolder, admission_facts, find_place, is_custodian_location, meet, parse_horizon,
     place_of_custodian,
 };
 pub use data_sets::{DataSet, DataSets, RememberedSnapshot, Shown};
@@ -47,6 +51,7 @@ pub use prove::{
     open_report, prove, prover_identity,
 };
 pub use receipts::{Held, KeptReceipt, held_by, kept_receipts, verify_receipt};
+pub use retained::{RenewProgress, Renewals};
 pub use safety::{CustodianRow, Safety, SetStatus};
 pub use select::{ChosenSnapshot, choose_snapshot, choose_snapshots};
 pub use session::{

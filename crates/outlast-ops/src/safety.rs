@@ -14,7 +14,7 @@ use outlast_store::Location;
 use serde::Serialize;
 
 use crate::config::{Configuration, Places};
-use crate::custodian::{Custodian, CustodianError, FolderCustodian, memory_folder};
+use crate::custodian::{Custodian, CustodianError, CustodianKind, memory_folder};
 use crate::data_sets::{DataSet, DataSets, RememberedSnapshot};
 use crate::keepers::keepers;
 use crate::receipts::{remembered_checkpoint, verify_receipt};
@@ -280,23 +280,30 @@ fn usual_policy(keepers: &[Custodian]) -> Result<Policy, PolicyError> {
             party: custodian.name.clone(),
             ..CustodianText::default()
         };
-        match (custodian.invite(), custodian.folder()) {
-            (Some(invite), _) => text.network = invite.addresses.first().and_then(|of| host(of)),
-            (
-                None,
-                Some(FolderCustodian {
-                    remote: Some(remote),
-                    ..
-                }),
-            ) => {
-                if let Ok(Location::Sftp(sftp)) = Location::parse(&remote.address) {
-                    text.network = host(&format!("{}:", sftp.host));
+        match &custodian.kind {
+            CustodianKind::Vault(invite) => {
+                text.network = invite.addresses.first().and_then(|of| host(of));
+            }
+            CustodianKind::Folder(folder) => match &folder.remote {
+                Some(remote) => {
+                    if let Ok(Location::Sftp(sftp)) = Location::parse(&remote.address) {
+                        text.network = host(&format!("{}:", sftp.host));
+                    }
                 }
+                None if folder.is_removable => {}
+                None => THIS_MACHINE.clone_into(&mut text.party),
+            },
+            CustodianKind::Bucket(bucket) => {
+                text.party
+                    .clone_from(bucket.party.as_ref().unwrap_or(&custodian.name));
+                let place = bucket.place().ok();
+                let address = place.and_then(|place| {
+                    let host = place.endpoint.host_str()?;
+                    let port = place.endpoint.port_or_known_default()?;
+                    Some(format!("{host}:{port}"))
+                });
+                text.network = address.and_then(|address| host(&address));
             }
-            (None, Some(folder)) if !folder.is_removable => {
-                THIS_MACHINE.clone_into(&mut text.party)
-            }
-            _ => {}
         }
         (custodian.name.clone(), text)
     };

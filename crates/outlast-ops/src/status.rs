@@ -9,7 +9,7 @@ use outlast_object::Id;
 use outlast_repo::{Cancel, Environment, StoredSnapshot};
 
 use crate::config::{Configuration, Places, read_secret};
-use crate::custodian::find_place;
+use crate::custodian::{Custodians, find_place};
 use crate::keepers::{Kept, Proven};
 use crate::protect::ProtectError;
 use crate::receipts::held_by;
@@ -216,6 +216,16 @@ pub fn shell_quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
+/// The location by which a repository is read: that of a bucket's reader, if there is one.
+fn reader_of(repository: &str) -> String {
+    let reader = || {
+        let custodians = Custodians::of(&Places::of_user().ok()?);
+        let custodian = custodians.find(repository.strip_prefix("bucket:")?).ok()?;
+        Some(custodian.reader()?.location())
+    };
+    reader().unwrap_or_else(|| repository.to_owned())
+}
+
 /// The command that restores a snapshot, to be pasted; `program` is `outlast` or `restic`.
 pub fn restore_command(
     program: &str,
@@ -227,7 +237,7 @@ pub fn restore_command(
     // name.
     let repository = match configuration.repository.strip_prefix("vault:") {
         Some(name) => format!("vault:{name}-restore"),
-        None => configuration.repository.clone(),
+        None => reader_of(&configuration.repository),
     };
     format!(
         "{program} -r {} --password-file {} restore {snapshot} --target {}",

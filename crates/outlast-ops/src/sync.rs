@@ -14,6 +14,7 @@ use outlast_repo::Cancel;
 use outlast_store::{ConnectOptions, Deletes, Spool, Store, StoreError};
 use parking_lot::Mutex;
 
+use crate::buckets::is_due;
 use crate::config::{Configuration, Places};
 use crate::custodian::{Custodian, CustodianError, Custodians, find_place, is_custodian_location};
 use crate::data_sets::DataSets;
@@ -115,9 +116,19 @@ pub fn sync_places(
             Ok(store) => found.push(SyncPlace {
                 name: custodian.name.clone(),
                 store,
-                custodian: Some(custodian),
+                custodian: Some(custodian.clone()),
             }),
-            Err(error) => away.push((custodian.name, error.to_string())),
+            Err(error) => away.push((custodian.name.clone(), error.to_string())),
+        }
+        // A bucket may have keys to read with, which those that add to it must not do.
+        if let Some(reader) = custodian.reader()
+            && let Ok(store) = open_custodian(&reader, connect)
+        {
+            found.push(SyncPlace {
+                name: reader.name.clone(),
+                store,
+                custodian: Some(reader),
+            });
         }
     }
     Ok((found, away))
@@ -469,7 +480,7 @@ pub fn sync_all(
 }
 
 /// What the newest snapshots of this machine need; none if it made none.
-fn needed(places: &Places) -> Result<Option<BTreeSet<ObjectName>>, CustodianError> {
+pub(crate) fn needed(places: &Places) -> Result<Option<BTreeSet<ObjectName>>, CustodianError> {
     let sets = DataSets::of(places);
     let mut needed = BTreeSet::new();
     for set in sets.all()? {
@@ -519,7 +530,8 @@ fn prove_missing(
             continue;
         };
         let name = &custodian.name;
-        if newest.receipts.contains_key(name) || newest.evidence.contains_key(name) {
+        let evidence = newest.evidence.get(name);
+        if newest.receipts.contains_key(name) || evidence.is_some_and(|of| !is_due(custodian, of)) {
             continue;
         }
         let Some(list) = sets.list(newest.list.0)? else {

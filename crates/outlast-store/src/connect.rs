@@ -27,7 +27,7 @@ pub struct ConnectOptions {
     pub connections: Option<usize>,
     /// When a connection counts as dead.
     pub timeouts: Timeouts,
-    /// What the credentials of a REST server are good for; the rest is refused here and never asked of the store.
+    /// What the credentials of a server are good for; the rest is refused here and never asked of the store.
     pub capabilities: Capabilities,
     /// How fast bytes may go.
     pub limits: Limits,
@@ -79,7 +79,13 @@ pub fn open(location: &Location, options: &ConnectOptions) -> Result<Arc<dyn Del
             }
             limited(store, throttle)
         }
-        Location::S3(location) => Arc::new(bucket(location, options, throttle)?),
+        Location::S3(location) => {
+            let store = bucket(location, options, throttle)?;
+            match options.capabilities {
+                Capabilities::ALL => Arc::new(store),
+                capabilities => Arc::new(Restricted::new(store, capabilities)),
+            }
+        }
     };
     let mut retry = Retry::new(store, options.retry.clone()).with_clock(clock);
     if let Some(observer) = &options.retry_observer {

@@ -1,9 +1,11 @@
 //! `bucket`: checks, rights, retention and attempts for buckets that speak S3.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use outlast_object::{ObjectKind, ObjectName};
+use outlast_ops::{BucketRenewal, Custodians, Places, Renewals};
 use outlast_store::{
     BucketRole, Location, Outcome, RETENTION_DAYS_MAX, ROUNDED_PRICES, S3Location, S3Store,
     Severity, Store, bucket_policy, open_bucket,
@@ -12,6 +14,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::{self, Failure};
+use crate::render::progress::Progress;
 use crate::render::{json, message};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -33,8 +36,8 @@ enum Act {
     Check(Place),
     /// Print the smallest set of rights that does, as a policy
     Policy(PolicyArguments),
-    /// Extend the retention of everything that is less than two thirds of the period ahead
-    Renew(Place),
+    /// Extend the retention of what is needed and has less than two thirds of the period left
+    Renew(Renew),
     /// Try to destroy what the bucket retains, on small objects made for it
     Probe(ProbeArguments),
 }
@@ -44,6 +47,16 @@ struct Place {
     /// Where, as s3:https://HOST/BUCKET/PATH
     location: String,
     /// For how long objects are to be retained, in days
+    #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS, value_parser = clap::value_parser!(u64).range(1..=RETENTION_DAYS_MAX))]
+    retention_days: u64,
+}
+
+#[derive(Debug, Args)]
+struct Renew {
+    /// A custodian by its name: what the newest backups need; or s3:https://HOST/BUCKET/PATH:
+    /// everything
+    place: String,
+    /// For how long objects are to be retained, in days, where a location is named
     #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS, value_parser = clap::value_parser!(u64).range(1..=RETENTION_DAYS_MAX))]
     retention_days: u64,
 }
@@ -105,7 +118,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     match &arguments.act {
         Act::Check(place) => check(context, place),
         Act::Policy(arguments) => policy(arguments),
-        Act::Renew(place) => renew(context, place),
+        Act::Renew(renew) if renew.place.starts_with("s3:") => renew_all(context, renew),
+        Act::Renew(renew) => renew_custodian(context, &renew.place),
         Act::Probe(arguments) => probe(context, arguments),
     }
 }
@@ -169,8 +183,8 @@ fn policy(arguments: &PolicyArguments) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn renew(context: &Context, place: &Place) -> Result<u8, Failure> {
-    let store = open(context, &place.location)?;
+fn renew_all(context: &Context, renew: &Renew) -> Result<u8, Failure> {
+    let store = open(context, &renew.place)?;
     let mut names = Vec::new();
     for kind in ObjectKind::ALL {
         if kind != ObjectKind::Lock {
@@ -180,36 +194,91 @@ fn renew(context: &Context, place: &Place) -> Result<u8, Failure> {
     if names.is_empty() {
         return Err(Failure::new("there is no repository at this place"));
     }
-    let period = DAY * u32::try_from(place.retention_days).unwrap_or(u32::MAX);
+    let period = DAY * u32::try_from(renew.retention_days).unwrap_or(u32::MAX);
     let renewed = store.renew(&names, period);
-    let counts = store.request_counts();
+    let failed = renewed.failed.into_iter();
+    let renewals = Renewals {
+        extended: renewed.extended,
+        enough: renewed.enough,
+        failed: failed
+            .map(|(name, error)| (name, error.to_string()))
+            .collect(),
+        counts: store.request_counts(),
+        ..Renewals::default()
+    };
+    Ok(tell_renewals(context, "the bucket", &renewals))
+}
+
+fn renew_custodian(context: &Context, name: &str) -> Result<u8, Failure> {
+    let places = Places::of_user()?;
+    let custodian = Custodians::of(&places).find(name)?;
+    let connect = context.connect_options()?;
+    let mut renewal = BucketRenewal::prepare(&places, &custodian, &connect)?;
+    if context.is_talkative() {
+        if renewal.is_everything {
+            message::note(&format!(
+                "no backup was made on this machine, so that everything in {name} is extended"
+            ));
+        }
+        message::line(format!(
+            "{} objects are due; that costs about {:.4} US dollars at most, at rounded list prices",
+            renewal.due,
+            renewal.cost_estimate()
+        ));
+    }
+    let display = Progress::items(context.is_talkative());
+    display.restart(renewal.due);
+    let before = AtomicU64::new(0);
+    let result = renewal.run(&|done, _| {
+        display.add(done - before.swap(done, Ordering::Relaxed));
+    });
+    display.clear();
+    Ok(tell_renewals(context, name, &result?))
+}
+
+/// Says what was extended; gives the exit code.
+fn tell_renewals(context: &Context, name: &str, renewals: &Renewals) -> u8 {
+    let counts = renewals.counts;
     let cost = ROUNDED_PRICES.of_requests(&counts);
     let requests = counts.writes + counts.reads + counts.lists + counts.deletes;
-    for (name, error) in renewed.failed.iter().take(FAILED_SHOWN) {
-        message::warning(&format!("{name} is not retained for long enough: {error}"));
-    }
+    tell_alarms(name, renewals);
+    let failed = renewals.failed.len() + renewals.missing.len();
     if context.global.json {
         json::print(&RenewMessage {
             message_type: "bucket_renewed",
-            extended: renewed.extended,
-            enough: renewed.enough,
-            failed: renewed.failed.len(),
+            extended: renewals.extended,
+            enough: renewals.enough,
+            failed,
             requests,
             cost_estimate: cost,
         });
     } else {
         message::line(format!(
-            "{} extended, {} retained for long enough, {} failed; {requests} requests, about {cost:.4} \
+            "{} extended, {} retained for long enough, {failed} failed; {requests} requests, about {cost:.4} \
              US dollars at rounded list prices",
-            renewed.extended,
-            renewed.enough,
-            renewed.failed.len()
+            renewals.extended, renewals.enough
         ));
     }
-    Ok(match renewed.failed.is_empty() {
-        true => exit::OK,
-        false => exit::INCOMPLETE,
-    })
+    match failed {
+        0 => exit::OK,
+        _ => exit::INCOMPLETE,
+    }
+}
+
+/// Warns of objects that are not retained for as long as they should be.
+pub fn tell_alarms(custodian: &str, renewals: &Renewals) {
+    for (name, reason) in renewals.failed.iter().take(FAILED_SHOWN) {
+        message::warning(&format!(
+            "ALARM: {name} is not retained for long enough at {custodian}: {reason}"
+        ));
+    }
+    for name in renewals.missing.iter().take(FAILED_SHOWN) {
+        message::warning(&format!("ALARM: {name} is not in {custodian}"));
+    }
+    let more = renewals.failed.len().saturating_sub(FAILED_SHOWN);
+    if more > 0 {
+        message::warning(&format!("and {more} more"));
+    }
 }
 
 fn probe(context: &Context, arguments: &ProbeArguments) -> Result<u8, Failure> {

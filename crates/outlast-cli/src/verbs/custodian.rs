@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use outlast_custody::Scope;
-use outlast_ops::{Custodian, CustodianKind, Custodians, FolderCustodian, Places, meet};
+use outlast_ops::{
+    BucketCustodian, BucketUse, Custodian, CustodianKind, Custodians, FolderCustodian, Places, meet,
+};
 use outlast_store::Location;
 use outlast_wire::Invite;
 use serde::Serialize;
 
+use super::custodian_bucket::{self, BucketArguments};
 use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::render::{json, message, units};
@@ -22,10 +25,15 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add a custodian: a vault by its invite, a disk or a directory, here or over SFTP
-    Add(Add),
+    /// Add a custodian: a vault by its invite, a bucket, a disk or a directory, here or over SFTP
+    Add(Box<Add>),
     /// All custodians
     List,
+    /// What is known of a custodian
+    Show {
+        /// Its name
+        name: String,
+    },
     /// Forget a custodian on this machine; what it keeps stays
     Remove {
         /// Its name
@@ -36,7 +44,8 @@ enum Command {
 #[derive(Debug, Args)]
 struct Add {
     /// The invite, or - to read it from standard input, which keeps it out of the shell's history;
-    /// or disk:FOLDER, a folder on a removable disk; or directory:FOLDER; or sftp:USER@HOST:FOLDER
+    /// or s3:https://HOST/BUCKET/PATH; or disk:FOLDER, a folder on a removable disk; or
+    /// directory:FOLDER; or sftp:USER@HOST:FOLDER
     invite: String,
     /// The name by which it is known here
     #[arg(long)]
@@ -44,6 +53,8 @@ struct Add {
     /// Do not ask the custodian now whether it answers
     #[arg(long)]
     no_check: bool,
+    #[command(flatten)]
+    bucket: BucketArguments,
 }
 
 #[derive(Serialize)]
@@ -63,11 +74,22 @@ struct Row<'a> {
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attached: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_days: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protected: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    party: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<String>>,
 }
 
 impl<'a> Row<'a> {
     fn new(custodian: &'a Custodian) -> Self {
         let (invite, folder) = (custodian.invite(), custodian.folder());
+        let bucket = custodian.bucket();
         let found = folder.map(|folder| folder.find());
         let path = |found: &Option<PathBuf>| {
             let last = folder.map(|folder| folder.path.clone());
@@ -91,8 +113,24 @@ impl<'a> Row<'a> {
                 .as_ref()
                 .filter(|_| !folder.is_some_and(FolderCustodian::is_remote))
                 .map(Option::is_some),
+            bucket: bucket.map(|bucket| bucket.location.as_str()),
+            retention_days: bucket.and_then(|bucket| bucket.retention_days),
+            protected: bucket.map(|bucket| bucket.retention_days.is_some()),
+            party: bucket.and_then(|bucket| bucket.party.as_deref()),
+            keys: bucket.map(keys_of),
         }
     }
+}
+
+/// Where the keys of a bucket are, without what is secret of them.
+fn keys_of(bucket: &BucketCustodian) -> Vec<String> {
+    let uses = BucketUse::ALL.into_iter();
+    uses.filter_map(|use_| match (bucket.own_keys(use_), use_) {
+        (Some(keys), _) => Some(format!("{}: {keys:?}", use_.noun())),
+        (None, BucketUse::Write) => Some(format!("{}: from the environment", use_.noun())),
+        (None, _) => None,
+    })
+    .collect()
 }
 
 /// Adds, lists and forgets custodians.
@@ -101,6 +139,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     match &arguments.command {
         Command::Add(add) => run_add(context, &custodians, add),
         Command::List => list(context, &custodians),
+        Command::Show { name } => {
+            show(context, &custodians.find(name)?);
+            Ok(exit::OK)
+        }
         Command::Remove { name } => {
             custodians.remove(name)?;
             if context.is_talkative() {
@@ -124,6 +166,9 @@ fn run_add(context: &Context, custodians: &Custodians, add: &Add) -> Result<u8, 
     }
     if let Some((path, is_removable)) = folder_of(&line) {
         return add_folder(context, custodians, add, Path::new(path), is_removable);
+    }
+    if line.starts_with("s3:") {
+        return add_bucket(context, custodians, add, line.trim());
     }
     let invite: Invite = line
         .parse()
@@ -252,6 +297,73 @@ fn add_remote(
     Ok(exit::OK)
 }
 
+fn add_bucket(
+    context: &Context,
+    custodians: &Custodians,
+    add: &Add,
+    location: &str,
+) -> Result<u8, Failure> {
+    let named = (location, add.name.as_deref());
+    let custodian = custodian_bucket::add(context, custodians, named, &add.bucket, add.no_check)?;
+    if context.global.json {
+        json::print(&Row::new(&custodian));
+        return Ok(exit::OK);
+    }
+    message::line(format!(
+        "added {}: {}",
+        custodian.name,
+        describe(&custodian)
+    ));
+    message::line("next: `outlast protect`, or `outlast sync` for what was backed up before");
+    Ok(exit::OK)
+}
+
+/// Everything about a custodian but its secrets.
+fn show(context: &Context, custodian: &Custodian) {
+    let row = Row::new(custodian);
+    if context.global.json {
+        return json::print(&row);
+    }
+    message::line(format!("{}  {}", row.location, describe(custodian)));
+    if let Some(identity) = &row.identity {
+        message::line(format!("identity    {identity}"));
+    }
+    if let Some(party) = row.party {
+        message::line(format!("party       {}", super::clean(party)));
+    }
+    for keys in row.keys.iter().flatten() {
+        message::line(super::clean(keys));
+    }
+}
+
+/// Where a custodian is, and what else matters most.
+fn describe(custodian: &Custodian) -> String {
+    let row = Row::new(custodian);
+    if let Some(invite) = custodian.invite() {
+        let scopes = invite.scopes.iter();
+        let scopes = scopes.map(|scope| format!("{scope:?}").to_lowercase());
+        return format!(
+            "repository {} at {}  ({})",
+            invite.repository,
+            invite.addresses.join(", "),
+            scopes.collect::<Vec<_>>().join(", ")
+        );
+    }
+    if let Some(bucket) = custodian.bucket() {
+        let protection = match bucket.retention_days {
+            Some(days) => format!("every object retained for {days} days"),
+            None => "UNPROTECTED: no Object Lock".to_owned(),
+        };
+        return format!("{}  ({protection})", bucket.location);
+    }
+    let place = match row.attached {
+        Some(true) => "here",
+        Some(false) => "away",
+        None => "on another machine",
+    };
+    format!("{}  ({place})", row.path.as_deref().unwrap_or_default())
+}
+
 fn list(context: &Context, custodians: &Custodians) -> Result<u8, Failure> {
     let all = custodians.list()?;
     if context.global.json {
@@ -262,29 +374,7 @@ fn list(context: &Context, custodians: &Custodians) -> Result<u8, Failure> {
         message::line("no custodian yet: add one with the line that `outlast-vault invite` prints");
     }
     for custodian in &all {
-        let row = Row::new(custodian);
-        let text = match custodian.invite() {
-            Some(invite) => {
-                let scopes = invite.scopes.iter();
-                let scopes = scopes.map(|scope| format!("{scope:?}").to_lowercase());
-                format!(
-                    "repository {} at {}  ({})",
-                    invite.repository,
-                    invite.addresses.join(", "),
-                    scopes.collect::<Vec<_>>().join(", ")
-                )
-            }
-            None => format!(
-                "{}  ({})",
-                row.path.as_deref().unwrap_or_default(),
-                match row.attached {
-                    Some(true) => "here",
-                    Some(false) => "away",
-                    None => "on another machine",
-                }
-            ),
-        };
-        message::line(format!("{}  {text}", row.location));
+        message::line(format!("{}  {}", custodian.location(), describe(custodian)));
     }
     Ok(exit::OK)
 }

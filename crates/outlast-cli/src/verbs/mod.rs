@@ -7,6 +7,7 @@ mod cat;
 mod check;
 mod copy;
 mod custodian;
+mod custodian_bucket;
 mod diff;
 mod dump;
 mod export;

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use outlast_custody::EvidenceKind;
 use outlast_object::Id;
 use outlast_ops::{
     Kept, Places, Prepared, ProtectRequest, Proven, SyncStep, Verdict, is_custodian_location,
-    prepare_protect, restore_command, run_protect,
+    moment, prepare_protect, restore_command, run_protect,
 };
 use outlast_wire::Invite;
 use serde::Serialize;
@@ -178,6 +179,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
         return Ok(exit::NOT_SAFE_YET);
     }
     let mut kept = protected.kept;
+    let is_alarm = |kept: &Kept| kept.outcome.as_ref().is_ok_and(Proven::is_alarm);
+    if exit_code == exit::OK && kept.iter().any(is_alarm) {
+        return Ok(exit::INCOMPLETE);
+    }
     if let (1, Some(only), exit::OK) = (kept.len(), kept.pop(), exit_code)
         && let Err(error) = only.outcome
     {
@@ -216,6 +221,10 @@ pub fn tell_kept(context: &Context, kept: &Kept) {
     }
     let evidence = match &kept.outcome {
         Ok(Proven::Evidence(evidence)) => Some(evidence),
+        Ok(Proven::Retained(retained)) => {
+            super::bucket::tell_alarms(name, &retained.renewals);
+            Some(&retained.evidence)
+        }
         _ => None,
     };
     let reason = kept.outcome.as_ref().err();
@@ -236,11 +245,20 @@ pub fn tell_kept(context: &Context, kept: &Kept) {
         return;
     }
     match (evidence, reason) {
-        (Some(evidence), _) if context.is_talkative() => message::line(format!(
-            "evidence: {name} keeps all {} objects of it ({}), read back",
-            evidence.objects,
-            units::bytes(evidence.bytes)
-        )),
+        (Some(evidence), _) if context.is_talkative() => {
+            let how = match (evidence.kind, evidence.retained_until) {
+                (EvidenceKind::Retention, Some(until)) => {
+                    format!("retained until {}", moment(until))
+                }
+                (EvidenceKind::Retention, None) => "UNPROTECTED: nothing retains them".to_owned(),
+                _ => "read back".to_owned(),
+            };
+            message::line(format!(
+                "evidence: {name} keeps all {} objects of it ({}), {how}",
+                evidence.objects,
+                units::bytes(evidence.bytes)
+            ));
+        }
         (_, Some(reason)) => message::warning(&format!("{name}: {reason}")),
         _ => {}
     }

@@ -44,7 +44,8 @@ pub fn run(context: &Context, _: &Arguments) -> Result<u8, Failure> {
     let places = Places::of_user()?;
     let configuration = Configuration::read(&places.config_file)?;
     let mut safety = Safety::of(&places, configuration.as_ref())?;
-    if safety.keepers().len() > 1 {
+    let has_bucket = safety.keepers().iter().any(|one| one.bucket().is_some());
+    if safety.keepers().len() > 1 || has_bucket {
         return super::status_table::run(context, &mut safety);
     }
     let status = read_status(

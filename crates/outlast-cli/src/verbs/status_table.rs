@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use outlast_custody::SafetyVerdict;
-use outlast_ops::{CustodianRow, Safety, SetStatus, moment, now};
+use outlast_ops::{Custodian, CustodianRow, Safety, SetStatus, moment, now, renewal_needed_until};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -157,6 +157,25 @@ fn cell(set: &SetStatus, row: &CustodianRow, now: u64) -> String {
     }
 }
 
+/// Buckets whose retention does not reach as far ahead as it should.
+fn renewals_overdue(safety: &Safety, sets: &[SetStatus], now: u64) -> Vec<String> {
+    let overdue = |keeper: &Custodian| {
+        let name = &keeper.name;
+        let needed = renewal_needed_until(keeper, now)?;
+        let newest = sets.iter().filter_map(|set| set.set.snapshots.first());
+        let untils = newest.filter_map(|one| Some(one.evidence.get(name)?.retained_until));
+        let soonest = untils.min()?;
+        let until = soonest.map_or_else(|| "nobody knows when".to_owned(), moment);
+        (soonest.unwrap_or(0) < needed).then(|| {
+            format!(
+                "ALARM: {name} retains some objects until {until} only, less than two thirds of its \
+                 period ahead; run `outlast bucket renew {name}`"
+            )
+        })
+    };
+    safety.keepers().iter().filter_map(overdue).collect()
+}
+
 /// What is missing, and the command that mends it.
 fn advice(safety: &Safety, sets: &[SetStatus], now: u64, most: usize) -> Vec<String> {
     let mut reasons: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -191,6 +210,7 @@ fn advice(safety: &Safety, sets: &[SetStatus], now: u64, most: usize) -> Vec<Str
             ));
         }
     }
+    lines.extend(renewals_overdue(safety, sets, now));
     if lines.len() > most {
         let more = lines.len() - most;
         lines.truncate(most);

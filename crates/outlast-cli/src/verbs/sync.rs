@@ -71,7 +71,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
         }
     }
     for kept in &run.kept {
-        is_complete &= kept.outcome.is_ok();
+        let outcome = kept.outcome.as_ref();
+        is_complete &= outcome.is_ok_and(|proven| !proven.is_alarm());
         super::protect::tell_kept(context, kept);
     }
     if run.places.is_empty() && run.away.is_empty() && context.is_talkative() {

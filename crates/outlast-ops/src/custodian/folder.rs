@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use outlast_store::{SftpLocation, SftpOptions};
 use serde::{Deserialize, Serialize};
 
-use super::CustodianError;
+use super::{BucketCustodian, CustodianError};
 use crate::config::write_durably;
 
 /// The file that makes a folder a custodian.
@@ -68,6 +68,16 @@ pub(super) enum Described {
     Disk(FolderCustodian),
     /// A directory.
     Directory(FolderCustodian),
+    /// A bucket.
+    Bucket(Box<BucketCustodian>),
+}
+
+impl Described {
+    /// The text of the file.
+    pub(super) fn to_text(&self) -> String {
+        // Texts and numbers always have a TOML form.
+        toml::to_string_pretty(self).unwrap_or_default()
+    }
 }
 
 fn remind_days() -> u32 {
@@ -160,8 +170,7 @@ impl FolderCustodian {
             true => Described::Disk(self.clone()),
             false => Described::Directory(self.clone()),
         };
-        // Texts and numbers always have a TOML form.
-        toml::to_string_pretty(&described).unwrap_or_default()
+        described.to_text()
     }
 }
 

@@ -4,9 +4,13 @@
 //! invite of a vault as it was given, or `NAME.toml` with what is known of a disk, a directory or a
 //! bucket. `vault:NAME`, `disk:NAME` and so on are the locations of their repositories.
 
+mod bucket;
 mod folder;
 mod place;
 
+pub use bucket::{
+    BucketCustodian, BucketKeys, BucketLookup, BucketUse, RETENTION_DAYS as BUCKET_RETENTION_DAYS,
+};
 pub use folder::{FolderCustodian, RemoteFolder};
 pub use place::{
     Meeting, Place, admission_facts, find_place, is_custodian_location, meet, parse_horizon,
@@ -31,6 +35,10 @@ const VAULT: &str = "vault:";
 const DISK: &str = "disk:";
 /// How those of directories do.
 const DIRECTORY: &str = "directory:";
+/// How those of buckets do.
+const BUCKET: &str = "bucket:";
+/// How names end by which a custodian is meant as a place to read from.
+const READER: &str = "-restore";
 /// How the files of vaults are called.
 const INVITE: &str = "invite";
 /// How the files of others are called.
@@ -110,6 +118,8 @@ pub enum CustodianKind {
     Vault(Box<Invite>),
     /// A disk or a directory, which cannot sign.
     Folder(FolderCustodian),
+    /// A bucket, which cannot either.
+    Bucket(Box<BucketCustodian>),
 }
 
 /// What became of an invite.
@@ -224,7 +234,9 @@ impl Custodians {
 
     fn find_described(&self, name: &str) -> Result<Custodian, CustodianError> {
         let path = self.path(name, DESCRIPTION);
-        let text = read_secret(&path)?.ok_or_else(|| CustodianError::Unknown(name.to_owned()))?;
+        let Some(text) = read_secret(&path)? else {
+            return self.find_reader(name);
+        };
         let text = String::from_utf8_lossy(&text);
         let described = toml::from_str(&text).map_err(|error| ConfigurationError::Invalid {
             path,
@@ -236,9 +248,20 @@ impl Custodians {
                 ..folder
             }),
             Described::Directory(folder) => CustodianKind::Folder(folder),
+            Described::Bucket(bucket) => CustodianKind::Bucket(bucket),
         };
         let name = name.to_owned();
         Ok(Custodian { name, kind })
+    }
+
+    /// The bucket that is meant as a place to read from, with keys that do nothing else.
+    fn find_reader(&self, name: &str) -> Result<Custodian, CustodianError> {
+        let unknown = || CustodianError::Unknown(name.to_owned());
+        let of = name.strip_suffix(READER).ok_or_else(unknown)?;
+        if !self.path(of, DESCRIPTION).exists() {
+            return Err(unknown());
+        }
+        self.find(of)?.reader().ok_or_else(unknown)
     }
 
     /// Keeps an invite under this name, or one that suits it. A new token for the same repository of
@@ -307,6 +330,33 @@ impl Custodians {
         Ok(custodian)
     }
 
+    /// Adds a bucket under a name. The same bucket again replaces what was said of it.
+    ///
+    /// # Errors
+    /// [`CustodianError::Name`], [`CustodianError::Taken`]; those of the file.
+    pub fn add_bucket(
+        &self,
+        name: &str,
+        bucket: BucketCustodian,
+    ) -> Result<Custodian, CustodianError> {
+        let is_same = |other: &Custodian| {
+            let other = other.bucket().filter(|other| !other.is_reader);
+            other.is_some_and(|other| other.location == bucket.location)
+        };
+        match self.find(name) {
+            Err(CustodianError::Unknown(_)) => {}
+            Err(error) => return Err(error),
+            Ok(other) if is_same(&other) => {}
+            Ok(_) => return Err(CustodianError::Taken(name.to_owned())),
+        }
+        let custodian = Custodian {
+            name: name.to_owned(),
+            kind: CustodianKind::Bucket(Box::new(bucket)),
+        };
+        self.write(&custodian)?;
+        Ok(custodian)
+    }
+
     fn write(&self, custodian: &Custodian) -> Result<(), CustodianError> {
         let (extension, text) = match &custodian.kind {
             CustodianKind::Vault(invite) => {
@@ -320,6 +370,10 @@ impl Custodians {
                 (INVITE, text)
             }
             CustodianKind::Folder(folder) => (DESCRIPTION, folder.to_text()),
+            CustodianKind::Bucket(bucket) => {
+                let described = Described::Bucket(bucket.clone());
+                (DESCRIPTION, described.to_text())
+            }
         };
         let path = self.path(&custodian.name, extension);
         write_durably(&path, text.as_bytes(), 0o600)
@@ -353,22 +407,41 @@ impl Custodian {
     pub fn invite(&self) -> Option<&Invite> {
         match &self.kind {
             CustodianKind::Vault(invite) => Some(invite),
-            CustodianKind::Folder(_) => None,
+            CustodianKind::Folder(_) | CustodianKind::Bucket(_) => None,
         }
     }
 
     /// What is known of a disk or directory.
     pub fn folder(&self) -> Option<&FolderCustodian> {
         match &self.kind {
-            CustodianKind::Vault(_) => None,
+            CustodianKind::Vault(_) | CustodianKind::Bucket(_) => None,
             CustodianKind::Folder(folder) => Some(folder),
         }
     }
 
+    /// What is known of a bucket.
+    pub fn bucket(&self) -> Option<&BucketCustodian> {
+        match &self.kind {
+            CustodianKind::Vault(_) | CustodianKind::Folder(_) => None,
+            CustodianKind::Bucket(bucket) => Some(bucket),
+        }
+    }
+
+    /// The same custodian as a place to read from, if there are keys of a bucket for that alone.
+    pub fn reader(&self) -> Option<Self> {
+        Some(Self {
+            name: format!("{}{READER}", self.name),
+            kind: CustodianKind::Bucket(Box::new(self.bucket()?.reader()?)),
+        })
+    }
+
     /// Whether backups are written to it; those that can only be read from keep none.
     pub fn takes_backups(&self) -> bool {
-        self.invite()
-            .is_none_or(|invite| invite.scopes.contains(&Scope::Append))
+        match &self.kind {
+            CustodianKind::Vault(invite) => invite.scopes.contains(&Scope::Append),
+            CustodianKind::Folder(_) => true,
+            CustodianKind::Bucket(bucket) => !bucket.is_reader,
+        }
     }
 
     /// The location by which its repository is named.
@@ -377,6 +450,7 @@ impl Custodian {
             CustodianKind::Vault(_) => VAULT,
             CustodianKind::Folder(folder) if folder.is_removable => DISK,
             CustodianKind::Folder(_) => DIRECTORY,
+            CustodianKind::Bucket(_) => BUCKET,
         };
         format!("{scheme}{}", self.name)
     }
@@ -387,6 +461,7 @@ impl Custodian {
             CustodianKind::Vault(_) => "vault",
             CustodianKind::Folder(folder) if folder.is_removable => "disk",
             CustodianKind::Folder(_) => "directory",
+            CustodianKind::Bucket(_) => "bucket",
         }
     }
 

@@ -10,7 +10,9 @@ use outlast_repo::{AdmissionFacts, Admitted, TrustHorizon};
 use outlast_store::{Capabilities, ConnectOptions, Location, SftpOptions};
 use outlast_wire::Invite;
 
-use super::{Custodian, CustodianError, CustodianKind, Custodians, DIRECTORY, DISK, VAULT};
+use super::{
+    BUCKET, BucketUse, Custodian, CustodianError, CustodianKind, Custodians, DIRECTORY, DISK, VAULT,
+};
 use crate::config::Places;
 
 /// An address that does not answer for so long is passed over where there is another.
@@ -27,7 +29,7 @@ pub struct Place {
 
 /// Whether the text names a custodian's repository.
 pub fn is_custodian_location(text: &str) -> bool {
-    [VAULT, DISK, DIRECTORY]
+    [VAULT, DISK, DIRECTORY, BUCKET]
         .iter()
         .any(|scheme| text.starts_with(scheme))
 }
@@ -48,7 +50,7 @@ pub fn find_place(
     as_of: Option<&str>,
     connect: &mut ConnectOptions,
 ) -> Result<Place, CustodianError> {
-    let name = [VAULT, DISK, DIRECTORY]
+    let name = [VAULT, DISK, DIRECTORY, BUCKET]
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme));
     let Some(name) = name else {
@@ -78,7 +80,23 @@ pub fn place_of_custodian(
 ) -> Result<Place, CustodianError> {
     let invite = match &custodian.kind {
         CustodianKind::Vault(invite) => invite,
-        CustodianKind::Folder(_) if as_of.is_some() => return Err(CustodianError::AsOf),
+        CustodianKind::Folder(_) | CustodianKind::Bucket(_) if as_of.is_some() => {
+            return Err(CustodianError::AsOf);
+        }
+        CustodianKind::Bucket(bucket) => {
+            let (keys, capabilities) = match bucket.is_reader {
+                true => (BucketUse::Read, Capabilities::RESTORE),
+                // Where other keys are for reading, those that add are taken to add alone.
+                false if bucket.read.is_some() => (BucketUse::Write, Capabilities::ENROL),
+                false => (BucketUse::Write, Capabilities::ALL),
+            };
+            bucket.configure(keys, connect)?;
+            connect.capabilities = capabilities;
+            return Ok(Place {
+                location: Location::S3(bucket.place()?),
+                custodian: Some(custodian),
+            });
+        }
         CustodianKind::Folder(folder) => {
             if let Some(remote) = &folder.remote {
                 if connect.sftp == SftpOptions::default() {

@@ -216,7 +216,11 @@ fn find_candidates(places: &Places, request: &KitRequest) -> Result<Vec<Candidat
         candidates.push(Candidate {
             copy: KitCopy {
                 name: "repository".to_owned(),
-                place: describe_location(&place.location, request),
+                place: describe_location(
+                    &place.location,
+                    &request.connect,
+                    request.bucket_access.as_ref(),
+                ),
             },
             custodian: None,
         });
@@ -251,11 +255,16 @@ fn find_candidates(places: &Places, request: &KitRequest) -> Result<Vec<Candidat
                 custodian: Some(custodian),
             });
         } else {
-            let place = place_of_custodian(custodian.clone(), None, &mut request.connect.clone())?;
+            let mut connect = request.connect.clone();
+            let place = place_of_custodian(custodian.clone(), None, &mut connect)?;
+            // Keys that only read are for the paper, if there are such.
+            let read = custodian.bucket().and_then(|bucket| bucket.read.as_ref());
+            let read = read.and_then(|keys| keys.credentials().ok());
+            let access = request.bucket_access.as_ref().or(read.as_ref());
             candidates.push(Candidate {
                 copy: KitCopy {
                     name: custodian.name.clone(),
-                    place: describe_location(&place.location, request),
+                    place: describe_location(&place.location, &connect, access),
                 },
                 custodian: Some(custodian),
             });
@@ -301,8 +310,11 @@ fn add_vault(candidates: &mut Vec<Candidate>, custodian: &Custodian, invite: &In
 
 /// What is known of a location. The keys to a bucket that this machine has can do more than to read, so that
 /// they are not put on paper.
-fn describe_location(location: &Location, request: &KitRequest) -> CopyPlace {
-    let connect = &request.connect;
+fn describe_location(
+    location: &Location,
+    connect: &ConnectOptions,
+    bucket_access: Option<&S3Credentials>,
+) -> CopyPlace {
     match location {
         Location::Local(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -329,7 +341,7 @@ fn describe_location(location: &Location, request: &KitRequest) -> CopyPlace {
             region: connect.s3.region.clone().unwrap_or_default(),
             bucket: bucket.bucket.clone(),
             prefix: bucket.prefix.clone(),
-            access: request.bucket_access.as_ref().map(|credentials| {
+            access: bucket_access.map(|credentials| {
                 let secret = Zeroizing::new(credentials.secret_key.reveal().to_owned());
                 (credentials.access_key.clone(), secret)
             }),

@@ -18,6 +18,10 @@ pub fn kinds(custodians: &[Custodian], now: u64) -> BTreeMap<String, Kind> {
             attached_from: folder.find().map(|_| now),
         },
         CustodianKind::Folder(_) => Kind::Directory,
+        CustodianKind::Bucket(bucket) => match bucket.period() {
+            Some(_) => Kind::BucketCompliance,
+            None => Kind::BucketUnlocked,
+        },
     };
     let kinds = custodians.iter();
     kinds
@@ -78,6 +82,16 @@ pub fn credentials(
                     // The one to read with is often added under a name of its own.
                     let of = name.strip_suffix("-restore").unwrap_or(name);
                     add(format!("token of {name} to read"), Power::Read, Some(of));
+                }
+            }
+            CustodianKind::Bucket(bucket) => {
+                // What nobody has tried may do everything.
+                add(format!("key of {name}"), Power::Full, Some(name));
+                if bucket.renew.is_some() {
+                    add(format!("renewer's key of {name}"), Power::Renew, Some(name));
+                }
+                if bucket.read.is_some() {
+                    add(format!("reader's key of {name}"), Power::Read, Some(name));
                 }
             }
             CustodianKind::Folder(_) => {
