@@ -23,7 +23,7 @@ use link::Link;
 use outlast_store::S3Location;
 use support::kit::{assert_restored, commands, follow, lines, read_made, succeeds};
 use support::vault::{TestVault, vault_program};
-use support::{OUTLAST, World, json_lines, texts, tools};
+use support::{World, json_lines, texts, tools};
 
 /// A machine, and three who keep its backups.
 struct Three {

@@ -8,7 +8,7 @@ use outlast_custody::{Evidence, ObjectList, Renewal};
 use outlast_object::{Id, ObjectKind, ObjectName};
 use outlast_store::{ConnectOptions, ROUNDED_PRICES, S3Store, Store};
 
-use crate::config::{ConfigurationError, Places};
+use crate::config::{ConfigurationError, Places, write_durably};
 use crate::custodian::{BucketCustodian, BucketUse, Custodian, CustodianError, memory_folder};
 use crate::data_sets::{DataSets, Shown};
 use crate::evidence::EvidenceFailure;
@@ -114,6 +114,23 @@ pub(crate) fn tamper_tested(places: &Places, custodian: &str) -> Option<u64> {
     let path = memory_folder(places, custodian).join(TESTED);
     let text = std::fs::read_to_string(path).ok()?;
     text.trim().parse().ok()
+}
+
+/// Notes the outcome of such a test: when it was refused everything; none if anything succeeded.
+pub(crate) fn note_tamper_test(
+    places: &Places,
+    custodian: &str,
+    refused: Option<u64>,
+) -> Result<(), ConfigurationError> {
+    let path = memory_folder(places, custodian).join(TESTED);
+    let result = match refused {
+        Some(time) => write_durably(&path, format!("{time}\n").as_bytes(), 0o600),
+        None => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        },
+    };
+    result.map_err(|source| ConfigurationError::Io { path, source })
 }
 
 /// A renewal that can begin.

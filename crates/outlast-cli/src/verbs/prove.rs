@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use outlast_log::VerifierKey;
 use outlast_ops::{
-    Configuration, Places, ProveRequest, Report, html, open_report, prove, prover_identity,
-    write_durably,
+    Attempt, AttemptOutcome, Configuration, Places, ProveRequest, Report, html, open_report, prove,
+    prover_identity, write_durably,
 };
 use serde::Serialize;
 
@@ -150,11 +150,15 @@ fn show(
     }
     message::line("");
     let red = report.red_lines().count();
+    let is_wrong = |attempt: &Attempt| matches!(attempt.outcome, AttemptOutcome::Wrong(_));
     message::line(match (report.is_clean(), red) {
         (true, _) => {
             "no single loss destroys everything, and nothing that was tried succeeded".to_owned()
         }
         (false, 0) => "NOT SAFE: one loss alone leaves nothing of some data set".to_owned(),
+        (false, red) if report.attempts.iter().any(is_wrong) => {
+            format!("NOT SAFE: {red} things were seen or succeeded that should not")
+        }
         (false, 1) => "NOT SAFE: 1 attempt succeeded that should not".to_owned(),
         (false, red) => format!("NOT SAFE: {red} attempts succeeded that should not"),
     });

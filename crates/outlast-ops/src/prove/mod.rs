@@ -4,10 +4,12 @@
 //! credential that lies on this machine, on probe objects of their own: what they manage to do, somebody who
 //! takes over this machine manages as well. The report is signed, so that it can be shown to others.
 
+mod buckets;
 mod probes;
 mod report;
 mod world;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use outlast_custody::{Attack, survivability};
@@ -84,17 +86,24 @@ pub fn prove(
     let mut safety = Safety::of(places, configuration)?;
     let sets = safety.sets(now)?;
     let custodians = Custodians::of(places).list()?;
-    let kinds = world::kinds(&custodians, now);
-    let copies = world::copies(&safety, &sets, now);
-    let discovered = world::credentials(configuration, &custodians, host);
-    let attack = Attack::lasting(now, request.attack_seconds);
-    let table = survivability(safety.policy(), &kinds, &copies, &discovered, attack);
     let mut attempts = Vec::new();
+    let mut tests = BTreeMap::new();
     if request.attempts {
         for custodian in &custodians {
-            attempts.extend(probes::of_custodian(custodian, connect));
+            let Some(bucket) = custodian.bucket() else {
+                attempts.extend(probes::of_custodian(custodian, connect));
+                continue;
+            };
+            let mut of_bucket = buckets::of_bucket(places, custodian, bucket, connect)?;
+            attempts.append(&mut of_bucket.attempts);
+            tests.insert(custodian.name.clone(), of_bucket);
         }
     }
+    let kinds = world::kinds(&custodians, &tests, now);
+    let copies = world::copies(&safety, &sets, now);
+    let discovered = world::credentials(configuration, &custodians, &tests, host);
+    let attack = Attack::lasting(now, request.attack_seconds);
+    let table = survivability(safety.policy(), &kinds, &copies, &discovered, attack);
     if request.ssh {
         attempts.extend(probes::with_ssh(&custodians));
     }

@@ -47,10 +47,19 @@ pub enum Outcome {
     Allowed,
     /// It could not be tried.
     NotTried(String),
+    /// Nothing was tried: this was seen, and should not be so.
+    Wrong(String),
+}
+
+impl Outcome {
+    /// Whether it is something that should not be.
+    pub fn is_red(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Wrong(_))
+    }
 }
 
 /// The bytes of the probe, and others that a cheat would put in their place.
-fn probe(other: bool) -> Vec<u8> {
+pub(super) fn probe(other: bool) -> Vec<u8> {
     let seed = hash(if other {
         b"another probe"
     } else {

@@ -125,10 +125,10 @@ impl Report {
         }
     }
 
-    /// The attempts that succeeded and should not have.
+    /// The attempts that succeeded and should not have, and what was seen and should not be so.
     pub fn red_lines(&self) -> impl Iterator<Item = &Attempt> {
         let attempts = self.attempts.iter();
-        attempts.filter(|attempt| attempt.outcome == Outcome::Succeeded)
+        attempts.filter(|attempt| attempt.outcome.is_red())
     }
 
     /// Whether the loss of any one thing leaves every data set, and nothing succeeded that should not
@@ -208,7 +208,7 @@ pub fn html(report: &Report) -> String {
     }
     page.push_str("</ul>\n<h2>What was tried</h2>\n<table><tr><th>at</th><th>with</th><th>what</th><th>outcome</th></tr>\n");
     for attempt in &report.attempts {
-        let is_bad = attempt.outcome == Outcome::Succeeded;
+        let is_bad = attempt.outcome.is_red();
         let _ = writeln!(
             page,
             "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -254,6 +254,8 @@ fn outcome_text(attempt: &Attempt) -> String {
     match (&attempt.outcome, &attempt.fix) {
         (Outcome::Succeeded, Some(fix)) => format!("SUCCEEDED: {fix}"),
         (Outcome::Succeeded, None) => "SUCCEEDED".to_owned(),
+        (Outcome::Wrong(seen), Some(fix)) => format!("WRONG: {seen}: {fix}"),
+        (Outcome::Wrong(seen), None) => format!("WRONG: {seen}"),
         (Outcome::Allowed, _) => "allowed, as it may be".to_owned(),
         (Outcome::Refused(reason), _) => format!("refused: {reason}"),
         (Outcome::NotTried(reason), _) => format!("not tried: {reason}"),

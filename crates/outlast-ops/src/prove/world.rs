@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 
 use outlast_custody::{Credential, CustodianKind as Kind, Known, Power, Scope, SnapshotCopy};
 
+use super::buckets::Tests;
 use crate::config::Configuration;
-use crate::custodian::{Custodian, CustodianKind};
+use crate::custodian::{BucketUse, Custodian, CustodianKind};
 use crate::safety::{Safety, SetStatus};
 
 /// What each custodian keeps copies in.
-pub fn kinds(custodians: &[Custodian], now: u64) -> BTreeMap<String, Kind> {
+pub fn kinds(
+    custodians: &[Custodian],
+    tests: &BTreeMap<String, Tests>,
+    now: u64,
+) -> BTreeMap<String, Kind> {
+    let is_weak = |name: &str| tests.get(name).is_some_and(|tests| tests.is_weak);
     let kind = |custodian: &Custodian| match &custodian.kind {
         CustodianKind::Vault(_) => Kind::Vault,
         // One that is here now is as good as taken with this machine.
@@ -18,9 +24,10 @@ pub fn kinds(custodians: &[Custodian], now: u64) -> BTreeMap<String, Kind> {
             attached_from: folder.find().map(|_| now),
         },
         CustodianKind::Folder(_) => Kind::Directory,
+        // What could be destroyed counts as retained by nobody.
         CustodianKind::Bucket(bucket) => match bucket.period() {
-            Some(_) => Kind::BucketCompliance,
-            None => Kind::BucketUnlocked,
+            Some(_) if !is_weak(&custodian.name) => Kind::BucketCompliance,
+            _ => Kind::BucketUnlocked,
         },
     };
     let kinds = custodians.iter();
@@ -58,6 +65,7 @@ pub fn copies(safety: &Safety, sets: &[SetStatus], now: u64) -> Vec<SnapshotCopy
 pub fn credentials(
     configuration: Option<&Configuration>,
     custodians: &[Custodian],
+    tests: &BTreeMap<String, Tests>,
     host: &str,
 ) -> Vec<Credential> {
     let mut found = Vec::new();
@@ -72,6 +80,14 @@ pub fn credentials(
     };
     for custodian in custodians {
         let name = &custodian.name;
+        // Keys that nobody has tried may be those of the owner.
+        let power_of = |use_: BucketUse| match (tests.get(name), use_) {
+            (None, _) => Power::Full,
+            (Some(tests), use_) if tests.owners.contains(&use_) => Power::Full,
+            (Some(_), BucketUse::Write) => Power::Append,
+            (Some(_), BucketUse::Renew) => Power::Renew,
+            (Some(_), BucketUse::Read) => Power::Read,
+        };
         match &custodian.kind {
             CustodianKind::Vault(invite) => {
                 let has = |scope| invite.scopes.contains(&scope);
@@ -85,13 +101,15 @@ pub fn credentials(
                 }
             }
             CustodianKind::Bucket(bucket) => {
-                // What nobody has tried may do everything.
-                add(format!("key of {name}"), Power::Full, Some(name));
-                if bucket.renew.is_some() {
-                    add(format!("renewer's key of {name}"), Power::Renew, Some(name));
-                }
-                if bucket.read.is_some() {
-                    add(format!("reader's key of {name}"), Power::Read, Some(name));
+                for use_ in BucketUse::ALL {
+                    if use_ != BucketUse::Write && bucket.own_keys(use_).is_none() {
+                        continue;
+                    }
+                    add(
+                        format!("{} of {name}", use_.noun()),
+                        power_of(use_),
+                        Some(name),
+                    );
                 }
             }
             CustodianKind::Folder(_) => {

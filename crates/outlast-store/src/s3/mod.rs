@@ -10,6 +10,7 @@
 
 mod client;
 mod cost;
+mod covered;
 mod credentials;
 mod inspect;
 mod layout;
@@ -20,6 +21,7 @@ mod probe;
 mod read;
 mod retention;
 mod sign;
+mod twin;
 mod versions;
 mod write;
 mod xml;
@@ -33,6 +35,7 @@ use ureq::http::Method;
 
 pub use self::client::RequestCounts;
 pub use self::cost::{Prices, ROUNDED_PRICES};
+pub use self::covered::Covered;
 pub use self::credentials::S3Credentials;
 pub use self::inspect::{
     BucketFinding, BucketState, DefaultRetention, LifecycleRule, ObjectLock, Setting, Severity,
@@ -136,6 +139,18 @@ impl S3Store {
             versions: Versions::default(),
             config: Mutex::new(()),
         })
+    }
+
+    /// A store of another bucket of the same server, without retention.
+    fn beside(&self, client: S3Client) -> Self {
+        Self {
+            client,
+            connections: self.connections,
+            retention: None,
+            has_versions: OnceLock::new(),
+            versions: Versions::default(),
+            config: Mutex::new(()),
+        }
     }
 
     /// Requests so far.

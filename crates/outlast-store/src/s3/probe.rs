@@ -8,6 +8,7 @@ use ureq::http::Method;
 
 use super::S3Store;
 use super::client::{Call, Failure, Payload};
+use super::listing;
 use super::retention::{RetentionMode, moment_text};
 
 /// For how long a probe object is retained, seconds.
@@ -89,22 +90,27 @@ impl S3Store {
     /// leaves ten objects of some bytes each that go once their day is over, if a rule of the bucket or
     /// somebody removes them, and no bucket.
     pub fn probe(&self, label: &str) -> Vec<ProbeAttempt> {
+        self.probe_with(self, label)
+    }
+
+    /// As [`Self::probe`], with the keys of another: the objects are made and looked at with our own.
+    pub fn probe_with(&self, other: &Self, label: &str) -> Vec<ProbeAttempt> {
         let mut attempts: Vec<ProbeAttempt> = ATTEMPTS
             .iter()
             .enumerate()
             .map(|(index, (what, attempt))| ProbeAttempt {
                 what,
-                outcome: self.attempt(&format!("{label}-{index}"), *attempt),
+                outcome: self.attempt(other, &format!("{label}-{index}"), *attempt),
             })
             .collect();
         attempts.push(ProbeAttempt {
             what: "suspend versioning, on a twin of the bucket",
-            outcome: self.probe_twin(label),
+            outcome: other.probe_twin(label),
         });
         attempts
     }
 
-    fn attempt(&self, label: &str, attempt: Attempt) -> Outcome {
+    fn attempt(&self, other: &Self, label: &str, attempt: Attempt) -> Outcome {
         let prefix = &self.client.place().prefix;
         let separator = if prefix.is_empty() { "" } else { "/" };
         let key = format!("{prefix}{separator}probes/{label}");
@@ -112,7 +118,7 @@ impl S3Store {
             Ok(probe) => probe,
             Err(why) => return Outcome::Untried(why),
         };
-        let answered = attempt(self, &probe);
+        let answered = attempt(other, &probe);
         match self.is_intact(&probe) {
             Ok(false) => Outcome::Succeeded,
             Ok(true) => Outcome::Refused(match answered {
@@ -151,9 +157,17 @@ impl S3Store {
     /// Whether the version is there with its bytes, and retained as it was made.
     fn is_intact(&self, probe: &Probe) -> Result<bool, Failure> {
         let read = Call::object(Method::GET, &probe.key).version(Some(&probe.version));
-        let bytes = match self.client.send(&read) {
-            Ok(mut answer) => self.client.read_body(&mut answer, BYTES.len() as u64 + 1)?,
+        let has_bytes = match self.client.send(&read) {
+            Ok(mut answer) => self.client.read_body(&mut answer, BYTES.len() as u64 + 1)? == BYTES,
             Err(failure) if failure.is_not_found() => return Ok(false),
+            // Keys that only add see it in the listing.
+            Err(failure) if failure.is_refused() => {
+                let versions = listing::versions_of(&self.client, &probe.key)?;
+                let etag = Payload::new(BYTES).etag();
+                versions
+                    .iter()
+                    .any(|version| version.id == probe.version && version.etag == etag)
+            }
             Err(failure) => return Err(failure),
         };
         let retained = match self.retention_of_version(&probe.key, Some(&probe.version)) {
@@ -167,7 +181,7 @@ impl S3Store {
             .saturating_add(PROBE_SECONDS - SHORTENED_SECONDS);
         let is_retained = retained
             .is_some_and(|(mode, until)| mode == RetentionMode::Compliance && until >= expected);
-        Ok(bytes == BYTES && is_retained)
+        Ok(has_bytes && is_retained)
     }
 
     fn try_delete(&self, probe: &Probe, bypass: bool) -> Result<(), Failure> {
@@ -259,7 +273,7 @@ fn bypassing<'a>(call: Call<'a>, bypass: bool) -> Call<'a> {
 }
 
 /// A name for the twin of a bucket that any server takes.
-fn twin_name(bucket: &str, label: &str) -> String {
+pub(super) fn twin_name(bucket: &str, label: &str) -> String {
     let plain = |text: &str, most: usize| -> String {
         let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit();
         text.to_ascii_lowercase()

@@ -3,7 +3,7 @@
 use ureq::http::Method;
 
 use super::S3Store;
-use super::client::{Call, Payload, S3Client};
+use super::client::{Call, Payload};
 use super::inspect::{ObjectLock, Setting};
 use super::probe::{Outcome, ProbeAttempt, twin_name};
 
@@ -113,7 +113,8 @@ impl S3Store {
             let why = self.client.error("make a twin", None, failure).to_string();
             return untried(&format!("these keys make no bucket to try it on: {why}"));
         }
-        let attempts = trials(&name).iter().map(|trial| twin.try_setting(trial));
+        let trials = trials(&name);
+        let attempts = trials.iter().map(|trial| twin.try_setting(trial));
         let attempts = attempts.collect();
         // An empty bucket that cannot be removed does no harm.
         let _ = twin.client.send(&Call::bucket(Method::DELETE));

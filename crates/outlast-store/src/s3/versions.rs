@@ -181,6 +181,15 @@ pub(super) fn check_size(size: u64, told: u64) -> Result<(), Failure> {
     }
 }
 
+/// Whether there are other bytes under the key than those that were there first.
+pub(super) fn differ(versions: &[Version]) -> bool {
+    let mut kept = versions.iter().rev().filter(|version| !version.is_marker);
+    match kept.next() {
+        Some(oldest) => kept.any(|version| !version.looks_like(oldest)),
+        None => false,
+    }
+}
+
 fn is_right(
     client: &S3Client,
     name: &ObjectName,
