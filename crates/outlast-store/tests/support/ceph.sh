@@ -82,9 +82,11 @@ until_works bash -c ": < /dev/tcp/127.0.0.1/$3"
 # What answers is ours.
 sleep 0.5
 until_works true
+# The owner may give other users their policies.
 for user in owner stranger; do
   radosgw-admin -n client.gateway user create --uid=$user --display-name=$user \
-    --access-key=$user-key --secret-key=$user-secret >/dev/null 2>&1
+    --access-key=$user-key --secret-key=$user-secret >/dev/null 2>>"$folder/users.out"
 done
+radosgw-admin -n client.gateway caps add --uid=owner --caps='user-policy=*' >/dev/null 2>>"$folder/users.out"
 echo ready
 cat >/dev/null
