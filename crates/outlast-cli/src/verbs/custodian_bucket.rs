@@ -133,7 +133,7 @@ fn check(context: &Context, bucket: &mut BucketCustodian) -> Result<(), Failure>
     let connect = context.connect_options()?;
     // A machine that only renews has no keys to look with but those.
     let is_renewer = bucket.write.is_none() && bucket.renew.is_some();
-    let keys = match is_renewer && variable("AWS_ACCESS_KEY_ID").is_none() {
+    let keys = match is_renewer && S3Credentials::find(&variable).is_err() {
         true => BucketUse::Renew,
         false => BucketUse::Write,
     };
