@@ -56,9 +56,9 @@ pub use restricted::{Refused, Restricted};
 pub use retry::{Jitter, Retry, RetryEvent, RetryObserver, RetryPolicy};
 pub use s3::{
     BucketFinding, BucketRole, BucketState, Covered, DefaultRetention, LifecycleRule, ObjectLock,
-    Outcome, Prices, ProbeAttempt, RETENTION_DAYS_MAX, ROUNDED_PRICES, Renewed, RequestCounts,
-    RetainedObject, RetentionMode, S3Credentials, S3Location, S3Options, S3Store, S3Style, Setting,
-    Severity, bucket_policy, read_bucket_page,
+    Outcome, Prices, ProbeAttempt, ProbesLeft, RETENTION_DAYS_MAX, ROUNDED_PRICES, Renewed,
+    RequestCounts, RetainedObject, RetentionMode, S3Credentials, S3Location, S3Options, S3Store,
+    S3Style, Setting, Severity, bucket_policy, read_bucket_page,
 };
 pub use several::{Connect, Place, Report, Several, SeveralOptions, Spool, Standing};
 pub use sftp::{

@@ -12,8 +12,8 @@ use ceph::ceph;
 use outlast_object::{ObjectKind, ObjectName};
 use outlast_store::conformance::{self, Demands, name_of, sample_bytes};
 use outlast_store::{
-    Deletes, Outcome, RestOptions, RetentionMode, S3Location, S3Options, S3Store, Severity, Store,
-    StoreError,
+    Deletes, Outcome, ProbesLeft, RestOptions, RetentionMode, S3Location, S3Options, S3Store,
+    Severity, Store, StoreError,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -193,6 +193,19 @@ fn nothing_that_is_retained_can_be_destroyed() {
         let refused = matches!(attempt.outcome, Outcome::Refused(_));
         assert!(refused, "{attempt:?}");
     }
+    // What is not retained goes, which here are the versions that cover one and a marker; the rest
+    // stays for its day.
+    let tidied = kept.tidy_probes().unwrap();
+    let expected = ProbesLeft {
+        removed: 2,
+        left: 10,
+    };
+    assert_eq!(tidied, expected);
+    let again = ProbesLeft {
+        removed: 0,
+        left: 10,
+    };
+    assert_eq!(kept.tidy_probes().unwrap(), again);
 }
 
 #[test]

@@ -113,6 +113,13 @@ struct AttemptMessage<'a> {
     reason: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct ProbesMessage {
+    message_type: &'static str,
+    removed: u64,
+    left: u64,
+}
+
 /// Acts on a bucket.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     match &arguments.act {
@@ -310,9 +317,27 @@ fn probe(context: &Context, arguments: &ProbeArguments) -> Result<u8, Failure> {
             }
         }
     }
+    tidy(context, &store);
     Ok(if is_safe {
         exit::OK
     } else {
         exit::NOT_SAFE_YET
     })
+}
+
+/// Removes what may go of the probes, of this run and of earlier ones, and says what stays.
+fn tidy(context: &Context, store: &S3Store) {
+    match store.tidy_probes() {
+        Err(error) => message::warning(&format!("the probe objects stay: {error}")),
+        Ok(tidied) if context.global.json => json::print(&ProbesMessage {
+            message_type: "bucket_probes",
+            removed: tidied.removed,
+            left: tidied.left,
+        }),
+        Ok(tidied) => message::line(format!(
+            "{} probe objects removed, {} stay: each is retained for a day, and a later run with keys that may \
+             remove it does so",
+            tidied.removed, tidied.left
+        )),
+    }
 }

@@ -170,6 +170,8 @@ impl Telling<'_> {
             "these keys are as good as those of the bucket's owner: use keys with the rights that \
              `outlast bucket policy {location} --role {role}` prints, and keep the owner's off this machine"
         );
+        // Whatever earlier probes left and these keys may remove. That they may not is no finding.
+        let _ = store.tidy_probes();
         let settings = store.probe_settings(&label);
         let is_owner = settings
             .iter()

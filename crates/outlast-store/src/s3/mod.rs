@@ -43,7 +43,7 @@ pub use self::inspect::{
 pub use self::listing::read_bucket_page;
 pub use self::location::S3Location;
 pub use self::policy::{BucketRole, bucket_policy};
-pub use self::probe::{Outcome, ProbeAttempt};
+pub use self::probe::{Outcome, ProbeAttempt, ProbesLeft};
 pub use self::retention::{RETENTION_DAYS_MAX, Renewed, RetainedObject, RetentionMode};
 
 use self::client::{Call, Failure, S3Client};

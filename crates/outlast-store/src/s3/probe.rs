@@ -10,6 +10,7 @@ use super::S3Store;
 use super::client::{Call, Failure, Payload};
 use super::listing;
 use super::retention::{RetentionMode, moment_text};
+use crate::StoreError;
 
 /// For how long a probe object is retained, seconds.
 const PROBE_SECONDS: u64 = 24 * 60 * 60;
@@ -17,6 +18,12 @@ const PROBE_SECONDS: u64 = 24 * 60 * 60;
 const SHORTENED_SECONDS: u64 = 60 * 60;
 /// What is in a probe object.
 const BYTES: &[u8] = b"outlast tries whether this can be destroyed";
+/// Where probe objects are, below the repository's prefix: never among what is kept.
+const FOLDER: &str = "probes/";
+/// Requests that a tidying makes at most; the next one goes on.
+const TIDIED_MAX: u64 = 1000;
+/// After so many refusals, one after another, the rest is taken for retained: it is younger.
+const REFUSED_MAX: u64 = 3;
 const BYPASS: (&str, &str) = ("x-amz-bypass-governance-retention", "true");
 
 /// What came of an attempt.
@@ -37,6 +44,15 @@ pub struct ProbeAttempt {
     pub what: &'static str,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// What came of removing probe objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbesLeft {
+    /// Versions and delete markers that are gone now.
+    pub removed: u64,
+    /// Those that stay: retained, or out of these keys' reach.
+    pub left: u64,
 }
 
 /// A probe object.
@@ -87,8 +103,8 @@ const ATTEMPTS: [(&str, Attempt); 10] = [
 
 impl S3Store {
     /// Tries everything, on objects whose keys begin with `label`, which should be new each time. It
-    /// leaves ten objects of some bytes each that go once their day is over, if a rule of the bucket or
-    /// somebody removes them, and no bucket.
+    /// leaves ten objects of some bytes each, retained for a day, and no bucket. [`Self::tidy_probes`]
+    /// removes them afterwards.
     pub fn probe(&self, label: &str) -> Vec<ProbeAttempt> {
         self.probe_with(self, label)
     }
@@ -113,7 +129,7 @@ impl S3Store {
     fn attempt(&self, other: &Self, label: &str, attempt: Attempt) -> Outcome {
         let prefix = &self.client.place().prefix;
         let separator = if prefix.is_empty() { "" } else { "/" };
-        let key = format!("{prefix}{separator}probes/{label}");
+        let key = format!("{prefix}{separator}{FOLDER}{label}");
         let probe = match self.make_probe(key) {
             Ok(probe) => probe,
             Err(why) => return Outcome::Untried(why),
@@ -127,6 +143,41 @@ impl S3Store {
             }),
             Err(failure) => Outcome::Untried(self.shown(failure)),
         }
+    }
+
+    /// Removes what earlier probes left and nothing retains any more, without bypassing anything.
+    ///
+    /// # Errors
+    ///
+    /// If the bucket cannot be listed.
+    pub fn tidy_probes(&self) -> Result<ProbesLeft, StoreError> {
+        let prefix = &self.client.place().prefix;
+        let separator = if prefix.is_empty() { "" } else { "/" };
+        let folder = format!("{prefix}{separator}{FOLDER}");
+        let mut found = Vec::new();
+        listing::versions(&self.client, &folder, &mut |versions| {
+            found.extend(versions);
+            true
+        })
+        .map_err(|failure| self.client.error("list", None, failure))?;
+        // Their keys begin with the moment at which they were made, so that the oldest come first.
+        let (mut tried, mut refused_in_a_row, mut removed) = (0, 0, 0);
+        for version in &found {
+            if tried == TIDIED_MAX || !version.is_marker && refused_in_a_row == REFUSED_MAX {
+                continue;
+            }
+            tried += 1;
+            let call = Call::object(Method::DELETE, &version.key).version(Some(&version.id));
+            match self.client.send(&call) {
+                Ok(_) => {
+                    removed += 1;
+                    refused_in_a_row = 0;
+                }
+                Err(_) => refused_in_a_row += 1,
+            }
+        }
+        let left = found.len() as u64 - removed;
+        Ok(ProbesLeft { removed, left })
     }
 
     fn shown(&self, failure: Failure) -> String {
