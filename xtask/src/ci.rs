@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use crate::{fuzz, process, tidy, tools};
+use crate::{bench, fuzz, process, tidy, tools};
 
 /// How long the decoders are fed with generated input, in seconds.
 const FUZZ_SECONDS: u64 = 20;
@@ -41,6 +41,7 @@ pub fn run() -> Result<(), String> {
     step("build", cargo(&["test", "--workspace", "--no-run"]));
     step("documentation", documentation());
     step("decoders", fuzz::short(FUZZ_SECONDS));
+    step("instructions", bench::guard());
     let mut judged = Counts::default();
     step("judges", run_tests(&mut judges(), &mut judged));
     let rustic = rustic

@@ -28,7 +28,9 @@ usage: cargo xtask <task>
                     the same with libFuzzer and coverage feedback; needs a C++ compiler
   sim [OPTIONS]     10,000 attackers against what survivability predicts; --help says more
   docs              check the documents against the program
-  bench [--small]   outlast beside restic, rustic and cp, on generated data
+  bench-compare [OPTIONS]
+                    outlast beside restic, rustic, borg, bupstash, kopia and cp; --help says more
+  bench guard       instructions of small fixed work beside what is written down
   bench vault       a vault beside rest-server and the disk
   bench several     a backup to three vaults beside the same to one
   bench kernels     how fast one core finds boundaries of chunks, and hashes
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(rest),
         Some("sim") => sim(rest),
         Some("docs") => docs::run(),
+        Some("bench-compare") => bench::run_compare(rest),
         Some("bench") => bench::run(rest),
         _ => {
             eprint!("{USAGE}");

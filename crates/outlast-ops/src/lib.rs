@@ -44,7 +44,8 @@ pub use keepers::{
 };
 pub use mount::{LoadSnapshots, MountOptions, mount_repository};
 pub use protect::{
-    Judgement, Prepared, ProtectError, ProtectRequest, Protected, prepare_protect, run_protect,
+    Judgement, Prepared, ProtectError, ProtectRequest, Protected, make_password, prepare_protect,
+    run_protect,
 };
 pub use prove::{
     Attempt, AttemptOutcome, ProveError, ProveRequest, Report, RowOfLoss, Signed, html,

@@ -260,7 +260,7 @@ fn refuse_if_repository_exists(
 }
 
 /// A random password of 256 bits as text, durable in a file of its owner alone.
-fn make_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, ProtectError> {
+pub fn make_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, ProtectError> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     getrandom::fill(&mut *bytes).map_err(|error| ConfigurationError::Io {
         path: path.to_owned(),

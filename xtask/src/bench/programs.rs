@@ -1,79 +1,57 @@
-//! The programs that are compared, and how each is told to do the same thing.
+//! The programs that are compared, and where they are found.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
+use crate::tools::find_on_path;
 use crate::{process, workspace};
-
-const PASSWORD: &str = "for measuring only";
 
 /// A program that can back up and restore.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its name in the table.
     pub name: &'static str,
-    kind: Kind,
-    path: PathBuf,
+    /// Whose command line it has.
+    pub kind: Kind,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says of its version.
+    pub version: String,
 }
 
+/// A command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// restic, and outlast, which has its command line.
+pub enum Kind {
+    /// outlast, which has restic's command line.
+    Outlast,
+    /// restic.
     Restic,
+    /// rustic.
     Rustic,
+    /// borg.
+    Borg,
+    /// bupstash.
+    Bupstash,
+    /// kopia.
+    Kopia,
+    /// `cp -a`: the floor.
     Copy,
 }
 
-/// A step that is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The first backup.
-    Initial,
-    /// Another one with nothing changed.
-    Unchanged,
-    /// Restoring everything.
-    Restore,
-    /// Reading and verifying everything.
-    Check,
-}
-
-/// All phases, in their order.
-pub const PHASES: &[Phase] = &[
-    Phase::Initial,
-    Phase::Unchanged,
-    Phase::Restore,
-    Phase::Check,
+/// Every program that is compared if it is here, with the names of its file; ours is first.
+const PROGRAMS: &[(&str, Kind, &[&str])] = &[
+    ("restic", Kind::Restic, &["restic-0.19", "restic"]),
+    ("rustic", Kind::Rustic, &["rustic"]),
+    ("borg", Kind::Borg, &["borg"]),
+    ("bupstash", Kind::Bupstash, &["bupstash"]),
+    ("kopia", Kind::Kopia, &["kopia"]),
+    ("cp -a", Kind::Copy, &["cp"]),
 ];
-
-impl Phase {
-    /// Its name in the table.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Initial => "initial",
-            Phase::Unchanged => "unchanged",
-            Phase::Restore => "restore",
-            Phase::Check => "check",
-        }
-    }
-}
-
-/// Folders of one program's run.
-pub struct Places {
-    /// What is backed up.
-    pub data: PathBuf,
-    /// The repository, or the copy.
-    pub repository: PathBuf,
-    /// Where it is restored to.
-    pub restored: PathBuf,
-    /// The program's cache.
-    pub cache: PathBuf,
-}
 
 /// Names another outlast to measure, for instance one built from an older version.
 const OURS_VARIABLE: &str = "OUTLAST_BENCH_PROGRAM";
 
 /// Ours: the one that somebody names, else freshly built.
-fn ours() -> Result<PathBuf, String> {
+pub fn ours() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os(OURS_VARIABLE) {
         return Ok(PathBuf::from(path));
     }
@@ -82,84 +60,76 @@ fn ours() -> Result<PathBuf, String> {
     Ok(workspace::root().join("target/release/outlast"))
 }
 
-/// The programs that are here: ours and those of `cargo xtask tools`.
-pub fn found() -> Result<Vec<Program>, String> {
-    let ours = ours()?;
-    let tool = |name: &str| workspace::tools_folder().join(name);
-    let candidates = [
-        ("outlast", Kind::Restic, ours),
-        ("restic", Kind::Restic, tool("restic-0.19")),
-        ("rustic", Kind::Rustic, tool("rustic")),
-        ("cp -a", Kind::Copy, PathBuf::from("/bin/cp")),
-    ];
-    let mut programs = Vec::new();
-    for (name, kind, path) in candidates {
-        if path.is_file() {
-            programs.push(Program { name, kind, path });
-        } else {
-            eprintln!("{name} is missing; run `cargo xtask tools` first");
+/// The programs that are here, ours first, and the names of those that are not. A program is looked for
+/// in `target/tools`, then on the path. Where `wanted` names some, the others are left out.
+pub fn found(wanted: &[String]) -> Result<(Vec<Program>, Vec<&'static str>), String> {
+    let mut programs = vec![program("outlast", Kind::Outlast, ours()?)];
+    let mut missing = Vec::new();
+    for (name, kind, files) in PROGRAMS {
+        let is_wanted = wanted.is_empty() || wanted.iter().any(|wish| name.starts_with(wish));
+        if !is_wanted {
+            continue;
+        }
+        let in_tools =
+            |file: &&str| Some(workspace::tools_folder().join(file)).filter(|path| path.is_file());
+        let place = files.iter().find_map(in_tools);
+        match place.or_else(|| files.iter().find_map(find_on_path)) {
+            Some(path) => programs.push(program(name, *kind, path)),
+            None => {
+                eprintln!("MISSING: {name} is neither in target/tools nor on the path");
+                missing.push(*name);
+            }
         }
     }
-    Ok(programs)
+    for wish in wanted {
+        if !PROGRAMS.iter().any(|(name, ..)| name.starts_with(wish)) {
+            return Err(format!("no program is called `{wish}`"));
+        }
+    }
+    Ok((programs, missing))
 }
 
-impl Program {
-    /// What to run once, before anything is measured.
-    pub fn prepare(&self, places: &Places) -> Option<Command> {
-        match self.kind {
-            Kind::Restic | Kind::Rustic => Some(self.command(places, &["init"], &[])),
-            Kind::Copy => None,
+fn program(name: &'static str, kind: Kind, path: PathBuf) -> Program {
+    let argument = match kind {
+        Kind::Restic | Kind::Outlast => "version",
+        _ => "--version",
+    };
+    let said = process::capture(process::command(&path, &[argument])).unwrap_or_default();
+    let version = said.lines().next().unwrap_or_default();
+    Program {
+        name,
+        kind,
+        path,
+        version: number_in(version).to_string(),
+    }
+}
+
+/// The version's number, out of a line that says it.
+fn number_in(line: &str) -> &str {
+    let is_number =
+        |word: &&str| word.contains('.') && word.starts_with(|first: char| first.is_ascii_digit());
+    let mut words = line.split([' ', '-', 'v']);
+    words.find(is_number).unwrap_or("of unknown version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (line, number) in [
+            (
+                "restic 0.19.1 compiled with go1.24.4 on linux/amd64",
+                "0.19.1",
+            ),
+            ("rustic v0.11.4", "0.11.4"),
+            ("borg 1.4.1", "1.4.1"),
+            ("bupstash-0.12.0", "0.12.0"),
+            ("cp (GNU coreutils) 9.1", "9.1"),
+            ("", "of unknown version"),
+        ] {
+            assert_eq!(number_in(line), number);
         }
-    }
-
-    /// What to run in a phase; nothing if the program has no such thing.
-    pub fn phase(&self, phase: Phase, places: &Places) -> Option<Command> {
-        let (data, restored) = (places.data.as_path(), places.restored.as_path());
-        let command = match (self.kind, phase) {
-            (Kind::Copy, Phase::Initial) => self.copy(data, &places.repository),
-            (Kind::Copy, Phase::Restore) => self.copy(&places.repository, restored),
-            (Kind::Copy, _) => return None,
-            (_, Phase::Initial | Phase::Unchanged) => self.command(places, &["backup"], &[data]),
-            (Kind::Restic, Phase::Restore) => {
-                self.command(places, &["restore", "latest", "--target"], &[restored])
-            }
-            (Kind::Rustic, Phase::Restore) => {
-                self.command(places, &["restore", "latest"], &[restored])
-            }
-            (_, Phase::Check) => self.command(places, &["check", "--read-data"], &[]),
-        };
-        Some(command)
-    }
-
-    /// Where the data is after the restore.
-    pub fn restored_data(&self, places: &Places) -> PathBuf {
-        match self.kind {
-            Kind::Copy => places.restored.clone(),
-            Kind::Restic | Kind::Rustic => {
-                let inside = places.data.strip_prefix("/").unwrap_or(&places.data);
-                places.restored.join(inside)
-            }
-        }
-    }
-
-    fn copy(&self, from: &Path, to: &Path) -> Command {
-        let mut command = process::command(&self.path, &["-a"]);
-        command.arg(from).arg(to);
-        command
-    }
-
-    fn command(&self, places: &Places, arguments: &[&str], paths: &[&Path]) -> Command {
-        let mut command = process::command(&self.path, arguments);
-        command.args(paths);
-        let prefix = if self.kind == Kind::Rustic {
-            "RUSTIC"
-        } else {
-            "RESTIC"
-        };
-        command
-            .env(format!("{prefix}_REPOSITORY"), &places.repository)
-            .env(format!("{prefix}_PASSWORD"), PASSWORD)
-            .env(format!("{prefix}_CACHE_DIR"), &places.cache);
-        command
     }
 }

@@ -36,8 +36,8 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
-/// The task.
-pub fn run(scale: Scale) -> Result<(), String> {
+/// The task. Gives what it found in words.
+pub fn run(scale: Scale) -> Result<String, String> {
     process::show(process::cargo(&[
         "build",
         "--release",
@@ -52,7 +52,8 @@ pub fn run(scale: Scale) -> Result<(), String> {
     result
 }
 
-fn measure(folder: &Path, scale: Scale) -> Result<(), String> {
+fn measure(folder: &Path, scale: Scale) -> Result<String, String> {
+    let mut found = Vec::new();
     let bench = workspace::root().join("target/bench");
     for set in DATA_SETS {
         let data = super::data_of(&bench, set, scale)?;
@@ -68,14 +69,16 @@ fn measure(folder: &Path, scale: Scale) -> Result<(), String> {
                 true => format!("each behind {LINK_MIB} MiB/s"),
                 false => "in memory".to_owned(),
             };
-            println!(
+            let line = format!(
                 "{}, vaults {link}: one {one:.2} s, three {three:.2} s, x{:.2}",
                 set.name,
                 three / one
             );
+            println!("{line}");
+            found.push(format!("- {line}"));
         }
     }
-    Ok(())
+    Ok(found.join("\n"))
 }
 
 /// Backs up to so many new vaults; gives the seconds.

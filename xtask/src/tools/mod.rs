@@ -228,7 +228,8 @@ fn cache_folder() -> Result<PathBuf, String> {
     })
 }
 
-fn find_on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+/// Where a program is, if it is on the path or among those of the administrator.
+pub fn find_on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     // The programs of the administrator are often missing from the path of others.
     std::env::split_paths(&path)

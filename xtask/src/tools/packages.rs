@@ -1,4 +1,5 @@
-//! Packages that the tests of metadata, of the mount, of faults, of buckets and of SFTP need.
+//! Packages that the tests of metadata, of the mount, of faults, of buckets and of SFTP need, and
+//! that counts instructions.
 
 use super::{find_on_path, is_root};
 use crate::process;
@@ -10,6 +11,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setfacl", "acl"),
     ("setcap", "libcap2-bin"),
     ("strace", "strace"),
+    ("valgrind", "valgrind"),
     ("ceph-mon", "ceph-mon"),
     ("ceph-osd", "ceph-osd"),
     ("radosgw", "radosgw"),

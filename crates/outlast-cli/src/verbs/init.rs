@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use outlast_format::ScryptCost;
 use outlast_object::Id;
-use outlast_ops::{Session, init_session, is_custodian_location};
+use outlast_ops::{Session, init_session, is_custodian_location, make_password};
 use outlast_repo::{InitOptions, calibrate_scrypt};
 use outlast_store::Capabilities;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::{self, Failure};
-use crate::password;
+use crate::password::{self, Password};
 use crate::render::{json, message};
 
 /// Arguments of `init`.
@@ -23,6 +24,10 @@ pub struct Arguments {
     /// Format version: 1, 2, latest or stable
     #[arg(long, default_value = "stable", value_name = "VERSION")]
     repository_version: String,
+    /// Make a random password and write it to the file of --password-file, which must not exist; as
+    /// nobody can guess it, opening the repository need not be slow
+    #[arg(long)]
+    generate_password: bool,
     /// The other repository
     #[command(flatten)]
     from: FromArguments,
@@ -111,6 +116,21 @@ struct Initialized<'a> {
     repository: &'a str,
 }
 
+/// Writes a new random password to the password file.
+fn generate(context: &Context) -> Result<Password, Failure> {
+    let Some(file) = &context.global.password_file else {
+        return Err(Failure::new("--generate-password needs --password-file")
+            .hint("the new password is written there"));
+    };
+    if std::fs::symlink_metadata(file).is_ok() {
+        // Whatever opens with what stands there must stay possible to open.
+        let problem = format!("the password file {} exists already", file.display());
+        return Err(Failure::new(problem).hint("leave --generate-password out to use it"));
+    }
+    let file = std::path::absolute(file)?;
+    Ok(make_password(&file)?)
+}
+
 /// Makes a new repository.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     let version = match arguments.repository_version.as_str() {
@@ -123,6 +143,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
         }
     };
     let location = context.location_text()?;
+    if arguments.generate_password && context.global.password_command.is_some() {
+        let problem = "--generate-password and a password command exclude each other";
+        return Err(Failure::new(problem));
+    }
     let polynomial = if arguments.copy_chunker_params {
         let other = arguments.from.open(context)?;
         Some(other.repository().config().chunker_polynomial)
@@ -133,9 +157,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
     } else {
         None
     };
-    let password = password::of_new(&context.global)?;
     let environment = context.environment();
-    let cost = calibrate_scrypt(&*environment.clock)?;
+    let (password, cost) = if arguments.generate_password {
+        (generate(context)?, ScryptCost::RANDOM_PASSWORD)
+    } else {
+        let password = password::of_new(&context.global)?;
+        (password, calibrate_scrypt(&*environment.clock)?)
+    };
     let options = context.session_options(&location, password)?;
     let init = InitOptions {
         version,
