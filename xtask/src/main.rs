@@ -33,6 +33,7 @@ usage: cargo xtask <task>
   bench guard       instructions of small fixed work beside what is written down
   bench vault       a vault beside rest-server and the disk
   bench several     a backup to three vaults beside the same to one
+  bench index       time and memory of loading an index of ten million blobs
   bench kernels     how fast one core finds boundaries of chunks, and hashes
 ";
 

@@ -3,6 +3,7 @@
 use outlast_object::Id;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::index_scan::scan;
 use crate::{BlobHandle, BlobKind, FormatError, PackedBlob, SEAL_BYTES, to_go_json};
 
 /// One index document.
@@ -112,6 +113,9 @@ impl IndexFile {
     /// Parses an index's JSON: today's form, or the list of packs alone that the first versions of
     /// restic wrote.
     pub fn from_json(json: &[u8]) -> Result<Self, FormatError> {
+        if let Some(file) = scan(json) {
+            return Ok(file);
+        }
         let failed = |error: serde_json::Error| FormatError::json("index", &error);
         if json.first() == Some(&b'[') {
             let packs = serde_json::from_slice(json).map_err(failed)?;

@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod go_json;
 mod index;
+mod index_scan;
 mod keyfile;
 mod lock;
 mod mode;

@@ -1,10 +1,13 @@
-//! The blob index in memory: 48 bytes a blob, sorted, in 256 buckets by the first byte of the id.
+//! The blob index in memory: what was loaded in one sorted row of 48 bytes a blob, what was added since in
+//! 256 buckets by the first byte of the id.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use outlast_format::{BlobHandle, BlobKind, PACK_LENGTH_BYTES, PackedBlob, SEAL_BYTES};
 use outlast_object::Id;
+
+use crate::index_entries::{Entry, SortedEntries};
 
 /// Number of a pack within one index in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,64 +24,8 @@ pub struct BlobLocation {
     pub blob: PackedBlob,
 }
 
-/// The top bit of the pack number tells trees from data.
-const TREE_BIT: u32 = 1 << 31;
-/// Entries added one by one are merged into the sorted buckets when there are this many.
+/// Entries added one by one are merged into a sorted bucket when there are this many.
 const FRESH_MAX: usize = 64;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    id: [u8; 32],
-    pack_and_kind: u32,
-    offset: u32,
-    length: u32,
-    uncompressed_length: u32,
-}
-
-impl Entry {
-    fn new(pack: PackNumber, blob: &PackedBlob) -> Self {
-        let kind = if blob.handle.kind == BlobKind::Tree {
-            TREE_BIT
-        } else {
-            0
-        };
-        Self {
-            id: *blob.handle.id.as_bytes(),
-            pack_and_kind: pack.0 | kind,
-            offset: blob.offset,
-            length: blob.length,
-            uncompressed_length: blob.uncompressed_length,
-        }
-    }
-
-    fn kind(&self) -> BlobKind {
-        if self.pack_and_kind & TREE_BIT == 0 {
-            BlobKind::Data
-        } else {
-            BlobKind::Tree
-        }
-    }
-
-    fn pack(&self) -> PackNumber {
-        PackNumber(self.pack_and_kind & !TREE_BIT)
-    }
-
-    fn blob(&self) -> PackedBlob {
-        PackedBlob {
-            handle: BlobHandle {
-                kind: self.kind(),
-                id: Id::from_bytes(self.id),
-            },
-            offset: self.offset,
-            length: self.length,
-            uncompressed_length: self.uncompressed_length,
-        }
-    }
-
-    fn sort_key(&self) -> (&[u8; 32], u32, u32) {
-        (&self.id, self.pack_and_kind, self.offset)
-    }
-}
 
 /// What the index as a whole says of one pack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,22 +41,35 @@ pub struct PackFacts {
 }
 
 impl PackFacts {
+    /// Takes an entry into account.
+    fn count(&mut self, blob: &PackedBlob) {
+        let entry_bytes = if blob.uncompressed_length == 0 {
+            37
+        } else {
+            41
+        };
+        self.entries += 1;
+        self.blobs_end = self.blobs_end.max(blob.end());
+        self.header_bytes = self.header_bytes.max(SEAL_BYTES as u64) + entry_bytes;
+        self.has_trees |= blob.handle.kind == BlobKind::Tree;
+    }
+
     /// Size that the pack has if the index is right and complete about it.
     pub fn pack_bytes(&self) -> u64 {
         self.blobs_end + self.header_bytes + PACK_LENGTH_BYTES as u64
     }
 }
 
-/// Where the entries of each bucket begin in the row of all entries.
+/// That all entries have numbers: their places in the row.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryNumbers {
-    starts: Vec<usize>,
+    count: usize,
 }
 
 impl EntryNumbers {
     /// How many entries there are.
     pub(crate) fn count(&self) -> usize {
-        self.starts.last().copied().unwrap_or_default()
+        self.count
     }
 }
 
@@ -141,24 +101,32 @@ impl Bucket {
     fn settle(&mut self) {
         if !self.fresh.is_empty() {
             self.sorted.append(&mut self.fresh);
-            self.sorted
-                .sort_unstable_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+            // Most of it is in order already: this form of sorting sees that.
+            self.sorted.sort_by_key(Entry::sort_key);
             self.sorted.dedup();
         }
     }
 
-    fn find(&self, id: &[u8; 32]) -> impl Iterator<Item = &Entry> {
-        let first = self.sorted.partition_point(|entry| entry.id < *id);
+    /// Gives everything, and is empty then.
+    fn take(&mut self) -> Vec<Entry> {
+        let Bucket { mut sorted, fresh } = std::mem::take(self);
+        sorted.extend(fresh);
+        sorted
+    }
+
+    fn find(&self, id: [u8; 32]) -> impl Iterator<Item = &Entry> {
+        let first = self.sorted.partition_point(|entry| *entry.id() < id);
         let sorted = self.sorted[first..]
             .iter()
-            .take_while(move |entry| entry.id == *id);
-        sorted.chain(self.fresh.iter().filter(move |entry| entry.id == *id))
+            .take_while(move |entry| *entry.id() == id);
+        sorted.chain(self.fresh.iter().filter(move |entry| *entry.id() == id))
     }
 }
 
 /// All that the index files say, as hints: several places may be claimed for one blob.
 #[derive(Debug)]
 pub struct BlobIndex {
+    loaded: SortedEntries,
     buckets: Vec<Bucket>,
     packs: Vec<Id>,
     facts: Vec<PackFacts>,
@@ -175,6 +143,7 @@ impl BlobIndex {
     /// An empty index.
     pub fn new() -> Self {
         Self {
+            loaded: SortedEntries::default(),
             buckets: std::iter::repeat_with(Bucket::default).take(256).collect(),
             packs: Vec::new(),
             facts: Vec::new(),
@@ -191,7 +160,8 @@ impl BlobIndex {
         number
     }
 
-    fn number_of(&mut self, id: Id) -> PackNumber {
+    /// The number of a pack, which may be new.
+    pub(crate) fn number_of(&mut self, id: Id) -> PackNumber {
         let next = PackNumber(self.packs.len() as u32);
         let number = *self.numbers.entry(id).or_insert(next);
         if number == next {
@@ -203,71 +173,66 @@ impl BlobIndex {
 
     fn add_entry(&mut self, number: PackNumber, blob: &PackedBlob) {
         let entry = Entry::new(number, blob);
-        let bucket = &mut self.buckets[usize::from(entry.id[0])];
-        if bucket.find(&entry.id).any(|known| *known == entry) {
+        let bucket = usize::from(entry.id()[0]);
+        let loaded = &self.loaded.row()[self.loaded.find(entry.id())];
+        let added = self.buckets[bucket].find(*entry.id());
+        if loaded.iter().chain(added).any(|known| *known == entry) {
             return;
         }
+        let bucket = &mut self.buckets[bucket];
         bucket.fresh.push(entry);
         // Sorting a bucket costs in proportion to its size; so does what may wait for it.
         if bucket.fresh.len() > FRESH_MAX.max(bucket.sorted.len() / 8) {
             bucket.settle();
         }
-        let facts = &mut self.facts[number.0 as usize];
-        facts.entries += 1;
-        facts.blobs_end = facts.blobs_end.max(blob.end());
-        let entry_bytes = if blob.uncompressed_length == 0 {
-            37
-        } else {
-            41
-        };
-        facts.header_bytes = facts.header_bytes.max(SEAL_BYTES as u64) + entry_bytes;
-        facts.has_trees |= blob.handle.kind == BlobKind::Tree;
+        self.facts[number.0 as usize].count(blob);
     }
 
-    /// Sorts what was added lately and gives back spare memory. Call after loading.
-    pub fn settle(&mut self) {
-        for bucket in &mut self.buckets {
-            bucket.settle();
-            bucket.sorted.shrink_to_fit();
-            bucket.fresh = Vec::new();
+    /// Adds what was loaded, in any order, of packs that have numbers already. An entry that is there
+    /// more than once is kept once.
+    pub(crate) fn add_loaded(&mut self, mut parts: Vec<Vec<Entry>>) {
+        parts.extend(self.buckets.iter_mut().map(Bucket::take));
+        self.loaded.add(parts);
+        self.facts.fill(PackFacts::default());
+        for entry in self.loaded.row() {
+            if let Some(facts) = self.facts.get_mut(entry.pack().0 as usize) {
+                facts.count(&entry.blob());
+            }
         }
+    }
+
+    /// Sorts what was added lately and gives back spare memory.
+    pub fn settle(&mut self) {
+        let parts = self.buckets.iter_mut().map(Bucket::take).collect();
+        self.loaded.add(parts);
     }
 
     /// Numbers for all entries, in the order of [`BlobIndex::iter`]: first by id, then by kind. They
     /// hold until something is added. Settles first.
     pub(crate) fn number_entries(&mut self) -> EntryNumbers {
-        let mut starts = vec![0];
-        for bucket in &mut self.buckets {
-            bucket.settle();
-            starts.push(starts[starts.len() - 1] + bucket.sorted.len());
+        self.settle();
+        EntryNumbers {
+            count: self.loaded.row().len(),
         }
-        EntryNumbers { starts }
     }
 
     /// The numbers of all entries of a blob; they follow each other.
-    pub(crate) fn entries_of(&self, numbers: &EntryNumbers, handle: BlobHandle) -> Range<usize> {
-        let id = handle.id.as_bytes();
-        let bucket = usize::from(id[0]);
-        let sorted = &self.buckets[bucket].sorted;
-        let key = |entry: &Entry| (entry.id, entry.kind());
-        let wanted = (*id, handle.kind);
-        let first = sorted.partition_point(|entry| key(entry) < wanted);
-        let count = sorted[first..]
-            .iter()
-            .take_while(|entry| key(entry) == wanted)
+    pub(crate) fn entries_of(&self, _: &EntryNumbers, handle: BlobHandle) -> Range<usize> {
+        let found = self.loaded.find(handle.id.as_bytes());
+        let row = &self.loaded.row()[found.clone()];
+        let first = row.partition_point(|entry| entry.kind() < handle.kind);
+        let alike = row[first..].iter();
+        let count = alike
+            .take_while(|entry| entry.kind() == handle.kind)
             .count();
-        let start = numbers.starts[bucket] + first;
+        let start = found.start + first;
         start..start + count
     }
 
     /// The entry of a number.
-    pub(crate) fn entry_at(&self, numbers: &EntryNumbers, number: usize) -> Option<BlobLocation> {
-        let after = numbers.starts.partition_point(|start| *start <= number);
-        let bucket = after.checked_sub(1)?;
-        let sorted = &self.buckets.get(bucket)?.sorted;
-        sorted
-            .get(number - numbers.starts[bucket])
-            .map(|entry| self.location(entry))
+    pub(crate) fn entry_at(&self, _: &EntryNumbers, number: usize) -> Option<BlobLocation> {
+        let entry = self.loaded.row().get(number)?;
+        Some(self.location(entry))
     }
 
     /// The entries of each pack. `None` beyond four thousand million entries.
@@ -292,10 +257,8 @@ impl BlobIndex {
 
     /// Forgets all entries of the packs that `keep` does not want. The packs keep their numbers.
     pub(crate) fn retain_packs(&mut self, keep: impl Fn(PackNumber) -> bool) {
-        for bucket in &mut self.buckets {
-            bucket.settle();
-            bucket.sorted.retain(|entry| keep(entry.pack()));
-        }
+        self.settle();
+        self.loaded.retain(|entry| keep(entry.pack()));
         for (number, facts) in self.facts.iter_mut().enumerate() {
             if !keep(PackNumber(number as u32)) {
                 *facts = PackFacts::default();
@@ -305,16 +268,14 @@ impl BlobIndex {
 
     /// All places claimed for a blob.
     pub fn find(&self, handle: BlobHandle) -> impl Iterator<Item = BlobLocation> + '_ {
-        let bucket = &self.buckets[usize::from(handle.id.as_bytes()[0])];
+        let kind = handle.kind;
         let id = *handle.id.as_bytes();
-        let first = bucket.sorted.partition_point(|entry| entry.id < id);
-        let sorted = bucket.sorted[first..]
-            .iter()
-            .take_while(move |entry| entry.id == id);
-        let fresh = bucket.fresh.iter().filter(move |entry| entry.id == id);
-        sorted
-            .chain(fresh)
-            .filter(move |entry| entry.kind() == handle.kind)
+        let bucket = &self.buckets[usize::from(id[0])];
+        let loaded = &self.loaded.row()[self.loaded.find(&id)];
+        let added = bucket.find(id);
+        let entries = loaded.iter().chain(added);
+        entries
+            .filter(move |entry| entry.kind() == kind)
             .map(|entry| self.location(entry))
     }
 
@@ -341,19 +302,16 @@ impl BlobIndex {
 
     /// All entries, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = BlobLocation> + '_ {
-        let entries = self
-            .buckets
-            .iter()
-            .flat_map(|bucket| bucket.sorted.iter().chain(&bucket.fresh));
+        let buckets = self.buckets.iter();
+        let added = buckets.flat_map(|bucket| bucket.sorted.iter().chain(&bucket.fresh));
+        let entries = self.loaded.row().iter().chain(added);
         entries.map(|entry| self.location(entry))
     }
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.buckets
-            .iter()
-            .map(|bucket| bucket.sorted.len() + bucket.fresh.len())
-            .sum()
+        let added = |bucket: &Bucket| bucket.sorted.len() + bucket.fresh.len();
+        self.loaded.row().len() + self.buckets.iter().map(added).sum::<usize>()
     }
 
     /// Whether there is no entry.
@@ -379,7 +337,8 @@ impl BlobIndex {
     /// Bytes of memory that entries take, for tests and `stats`.
     pub fn entry_bytes(&self) -> usize {
         let capacity = |bucket: &Bucket| bucket.sorted.capacity() + bucket.fresh.capacity();
-        self.buckets.iter().map(capacity).sum::<usize>() * size_of::<Entry>()
+        let added: usize = self.buckets.iter().map(capacity).sum();
+        (self.loaded.capacity() + added) * size_of::<Entry>()
     }
 }
 

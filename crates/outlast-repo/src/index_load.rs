@@ -5,9 +5,10 @@ use outlast_object::{Id, ObjectKind, ObjectName, hash};
 use outlast_store::StoreError;
 use parking_lot::Mutex;
 
-use crate::needed::IndexFiles;
+use crate::index_entries::Entry;
+use crate::needed::{IndexFiles, distinct};
 use crate::repository::read_verified;
-use crate::{BlobIndex, Cancel, Notice, RepoError, Repository};
+use crate::{BlobIndex, Cancel, Notice, PackNumber, RepoError, Repository};
 
 /// Threads that fetch and parse; each holds one index document in memory.
 const THREADS_MAX: usize = 4;
@@ -21,6 +22,8 @@ pub(crate) struct LoadedIndex {
     pub(crate) files: Vec<Id>,
     /// Which of them lists what.
     pub(crate) index_files: IndexFiles,
+    /// What threads found, not in the index yet: a row each.
+    parts: Vec<Vec<Entry>>,
     /// Files that could not be read.
     pub(crate) bad_files: Vec<Id>,
 }
@@ -70,7 +73,7 @@ pub(crate) fn load_index(
             })
     })?;
     let mut loaded = loaded.into_inner();
-    loaded.index.settle();
+    loaded.index.add_loaded(std::mem::take(&mut loaded.parts));
     loaded.files.sort_unstable();
     Ok(loaded)
 }
@@ -82,9 +85,11 @@ fn load_some(
     loaded: &Mutex<LoadedIndex>,
     visit: IndexVisitor<'_>,
 ) -> Result<(), RepoError> {
+    let mut entries = Vec::new();
     loop {
         cancel.check()?;
         let Some(id) = queue.lock().next() else {
+            loaded.lock().parts.push(entries);
             return Ok(());
         };
         let file = match read_index(repository, id) {
@@ -105,17 +110,29 @@ fn load_some(
             }
         };
         visit(id, Ok(&file));
-        add_file(repository, id, &file, &mut loaded.lock());
+        add_file(repository, id, &file, loaded, &mut entries);
     }
 }
 
-/// Entries with impossible places are dropped one by one; the rest of the file counts.
-fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut LoadedIndex) {
+/// Entries with impossible places are dropped one by one; the rest of the file counts. What all threads
+/// share is held for a moment a file only, as long as numbers are given to its packs.
+fn add_file(
+    repository: &Repository,
+    id: Id,
+    file: &IndexFile,
+    loaded: &Mutex<LoadedIndex>,
+    entries: &mut Vec<Entry>,
+) {
     let mut refused = 0;
-    let mut blobs = Vec::new();
     let mut tree_packs = Vec::new();
-    let number = loaded.index_files.begin(id);
-    for pack in &file.packs {
+    let mut listed = Vec::with_capacity(file.packs.len());
+    let numbers: Vec<PackNumber> = {
+        let index = &mut loaded.lock().index;
+        let packs = file.packs.iter();
+        packs.map(|pack| index.number_of(pack.id)).collect()
+    };
+    let mut blobs = Vec::new();
+    for (pack, number) in file.packs.iter().zip(numbers) {
         blobs.clear();
         for blob in &pack.blobs {
             match blob.to_packed() {
@@ -123,8 +140,8 @@ fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut Load
                 Err(_) => refused += 1,
             }
         }
-        let pack_number = loaded.index.add_pack(pack.id, &blobs);
-        loaded.index_files.add(number, pack_number, &blobs);
+        entries.extend(blobs.iter().map(|blob| Entry::new(number, blob)));
+        listed.push((number, distinct(&blobs)));
         // Packs of old repositories that mix trees with data are too much for a cache.
         if blobs.iter().all(|blob| blob.handle.kind == BlobKind::Tree) {
             tree_packs.push(pack.id);
@@ -136,6 +153,11 @@ fn add_file(repository: &Repository, id: Id, file: &IndexFile, loaded: &mut Load
         repository
             .environment()
             .notice(Notice::BadIndex { id, reason });
+    }
+    let mut loaded = loaded.lock();
+    let number = loaded.index_files.begin(id);
+    for (pack, count) in listed {
+        loaded.index_files.add_counted(number, pack, count);
     }
     loaded.files.push(id);
 }

@@ -23,6 +23,7 @@ mod find;
 mod forget;
 mod guard;
 mod index;
+mod index_entries;
 mod index_load;
 mod index_writer;
 mod key_change;

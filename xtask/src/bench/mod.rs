@@ -37,6 +37,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
             let rates = [&rates[..], &["--example", "rates"]].concat();
             process::show(process::cargo(&rates))
         }
+        Some("index") => run_index(rest.first()),
         Some("guard") => guard::run(rest),
         _ => compare::run(arguments),
     }
@@ -65,6 +66,29 @@ fn run_vault(entries: Option<&String>) -> Result<(), String> {
         workspace::tools_folder().join("rest-server"),
     );
     process::show(load)
+}
+
+/// Blobs of the index that is measured, unless somebody says otherwise.
+const INDEX_BLOBS: &str = "10000000";
+
+/// Measures loading a large index: makes one in the target folder and loads it. How many blobs it names
+/// can be given.
+fn run_index(blobs: Option<&String>) -> Result<(), String> {
+    let mut build = process::cargo(&["build", "--release", "--package", "outlast-repo"]);
+    build.args(["--example", "measure_index"]);
+    process::show(build)?;
+    let folder = workspace::root().join("target/bench/index");
+    remove(&folder)?;
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let program = workspace::root().join("target/release/examples/measure_index");
+    let mut make = process::command(&program, &["make"]);
+    make.arg(&folder)
+        .arg(blobs.map_or(INDEX_BLOBS, String::as_str));
+    process::show(make)?;
+    let mut load = process::command(&program, &["load"]);
+    load.arg(&folder);
+    process::show(load)?;
+    remove(&folder)
 }
 
 /// Makes the data if it is not there yet.

@@ -32,7 +32,11 @@ impl IndexFiles {
 
     /// The file lists these blobs of a pack.
     pub(crate) fn add(&mut self, file: u32, pack: PackNumber, blobs: &[PackedBlob]) {
-        let entries = distinct(blobs);
+        self.add_counted(file, pack, distinct(blobs));
+    }
+
+    /// The same, where it is known how many different entries that are.
+    pub(crate) fn add_counted(&mut self, file: u32, pack: PackNumber, entries: u32) {
         self.listings.push(Listing {
             pack,
             file,
@@ -92,7 +96,7 @@ impl IndexFiles {
 
 /// How many different entries there are. Programs list blobs in the order in which they lie in the
 /// pack; a list in another order, which may be meant to look like more than it is, is sorted.
-fn distinct(blobs: &[PackedBlob]) -> u32 {
+pub(crate) fn distinct(blobs: &[PackedBlob]) -> u32 {
     if blobs.is_sorted_by(|a, b| a.offset < b.offset) {
         return blobs.len() as u32;
     }

@@ -15,7 +15,7 @@ use outlast_object::{Id, ObjectKind, ObjectName};
 
 pub(crate) use collect::EntryPacks;
 pub use collect::NeededPacks;
-pub(crate) use index_files::IndexFiles;
+pub(crate) use index_files::{IndexFiles, distinct};
 use places::{Choice, Places};
 
 use crate::keys::{KEY_FILES_MAX, read_key};
