@@ -7,6 +7,9 @@ use crate::bench::commands::Phase;
 use crate::bench::measure::Cost;
 use crate::bench::programs::{Kind, Program};
 
+/// A limit of fewer seconds is less than starting a program takes, and nothing is compared with it.
+const LIMIT_MIN: f64 = 0.05;
+
 /// One set of data.
 #[derive(Debug, Clone, Default)]
 pub struct SetResult {
@@ -118,7 +121,9 @@ impl SetResult {
             to_restic: restic.map(over),
             to_best: best.map(|(number, _, cost)| (over(cost), number)),
             to_copy: of_kind(Kind::Copy).map(over),
-            to_limit: Some(ours.wall_seconds / self.limit(phase)).filter(|ratio| ratio.is_finite()),
+            to_limit: Some(self.limit(phase))
+                .filter(|limit| *limit >= LIMIT_MIN)
+                .map(|limit| ours.wall_seconds / limit),
             memory_to_restic: restic
                 .map(|cost| ours.memory_mib as f64 / cost.memory_mib.max(1) as f64),
         }

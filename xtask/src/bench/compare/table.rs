@@ -6,6 +6,9 @@ use super::result::{Ratios, SetResult};
 use crate::bench::commands::{PHASES, Phase};
 use crate::bench::measure::Cost;
 
+/// No step goes through so many MB/s: it had nothing to do.
+const NOT_DONE: f64 = 50_000.0;
+
 /// What we want to be at most: our wall time over restic's, and over that of the best peer.
 fn aims(set: &str, phase: Phase) -> (f64, f64) {
     match (phase, set) {
@@ -129,14 +132,19 @@ fn one_set(result: &SetResult) -> String {
 fn rates(result: &SetResult) -> String {
     let (steps, system) = (result.steps, result.system);
     let rate = |bytes: f64, seconds: f64| bytes / 1e6 / seconds.max(1e-9);
+    // Files that are too small to be cut are not searched, and what is not compressed not decompressed.
+    let done = |bytes, seconds| match rate(bytes, seconds) {
+        rate if rate < NOT_DONE => format!("{rate:.0}"),
+        _ => "(not needed)".to_string(),
+    };
     format!(
-        "\nOne core here, on this data, in MB/s: boundaries {:.0}, SHA-256 {:.0}, zstd {:.0} and back {:.0}, \
+        "\nOne core here, on this data, in MB/s: boundaries {}, SHA-256 {:.0}, zstd {:.0} and back {}, \
          AES-256-CTR {:.0}, Poly1305 {:.0}, copy {:.0}; microseconds a file: look {:.0}, read {:.0}, \
          create {:.0}; disk with one fsync {:.0} MB/s. Rounds differed by {:.0} % of their median.\n",
-        rate(steps.bytes, steps.chunk),
+        done(steps.bytes, steps.chunk),
         rate(steps.bytes, steps.hash),
         rate(steps.unique, steps.compress),
-        rate(steps.unique, steps.decompress),
+        done(steps.unique, steps.decompress),
         rate(steps.stored, steps.cipher),
         rate(steps.stored, steps.mac),
         rate(steps.bytes, steps.copy),
