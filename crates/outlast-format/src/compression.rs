@@ -1,5 +1,6 @@
 //! Compression of blobs and documents with zstd.
 
+use std::cell::RefCell;
 use std::str::FromStr;
 
 use zstd::zstd_safe;
@@ -106,21 +107,48 @@ const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Window that a frame may ask for: 2^27 bytes, as the `zstd` program accepts by default.
 const WINDOW_LOG_MAX: u32 = 27;
 
+thread_local! {
+    /// Making a context costs more than decompressing a small blob with it.
+    static CONTEXT: RefCell<Option<zstd_safe::DCtx<'static>>> = const { RefCell::new(None) };
+}
+
 /// Decompresses one or more frames of at most `bytes_max` bytes together. More is an error, and no
 /// more than that is ever held in memory, whatever the frame's header claims.
 pub fn decompress(compressed: &[u8], bytes_max: u64) -> Result<Vec<u8>, FormatError> {
-    use std::io::Read;
-
-    let too_large = |bytes| FormatError::TooLarge {
-        what: "compressed content",
-        bytes,
-        max: bytes_max,
-    };
     let claimed = match zstd_safe::get_frame_content_size(compressed) {
-        Ok(Some(size)) if size > bytes_max => return Err(too_large(size)),
-        Ok(size) => size.unwrap_or(0),
+        Ok(Some(size)) if size > bytes_max => return Err(too_large(size, bytes_max)),
+        Ok(size) => size,
         Err(_) => return Err(failed("not a zstd frame")),
     };
+    if let Some(size) = claimed.filter(|size| (1..=RESERVE_BYTES_MAX).contains(size))
+        && let Some(plaintext) = decompress_at_once(compressed, size as usize)
+    {
+        return Ok(plaintext);
+    }
+    decompress_stream(compressed, claimed.unwrap_or(0), bytes_max)
+}
+
+/// Decompresses what has, all of it together, exactly this size. None is no verdict: several frames
+/// may follow one another, and what is damaged is told by reading it as a stream.
+fn decompress_at_once(compressed: &[u8], size: usize) -> Option<Vec<u8>> {
+    CONTEXT.with_borrow_mut(|context| {
+        let context = match context {
+            Some(context) => context,
+            None => context.insert(zstd_safe::DCtx::try_create()?),
+        };
+        let mut plaintext = Vec::with_capacity(size);
+        let written = context.decompress(&mut plaintext, compressed).ok()?;
+        (written == size).then_some(plaintext)
+    })
+}
+
+fn decompress_stream(
+    compressed: &[u8],
+    claimed: u64,
+    bytes_max: u64,
+) -> Result<Vec<u8>, FormatError> {
+    use std::io::Read;
+
     let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).map_err(failed)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(failed)?;
     let mut plaintext = Vec::with_capacity(claimed.min(RESERVE_BYTES_MAX) as usize);
@@ -129,9 +157,17 @@ pub fn decompress(compressed: &[u8], bytes_max: u64) -> Result<Vec<u8>, FormatEr
         .read_to_end(&mut plaintext)
         .map_err(failed)?;
     if plaintext.len() as u64 > bytes_max {
-        return Err(too_large(plaintext.len() as u64));
+        return Err(too_large(plaintext.len() as u64, bytes_max));
     }
     Ok(plaintext)
+}
+
+fn too_large(bytes: u64, max: u64) -> FormatError {
+    FormatError::TooLarge {
+        what: "compressed content",
+        bytes,
+        max,
+    }
 }
 
 #[cfg(test)]
@@ -167,5 +203,24 @@ mod tests {
         assert!(decompress(b"garbage", 1000).is_err());
         assert!(decompress(&bomb[..bomb.len() - 1], 50_000_000).is_err());
         assert!(decompress(b"", 1000).is_err());
+    }
+
+    #[test]
+    fn frames_that_follow_one_another_are_all_read() {
+        let mut compressor = Compressor::new(3).unwrap();
+        let two = [b"first".repeat(100), b"second".repeat(100)];
+        let frames = two
+            .each_ref()
+            .map(|text| compressor.compress(text).unwrap());
+        assert_eq!(decompress(&frames.concat(), 2000).unwrap(), two.concat());
+        assert!(matches!(
+            decompress(&frames.concat(), 1000),
+            Err(FormatError::TooLarge { .. })
+        ));
+        // What was refused leaves nothing behind for the next.
+        for (frame, text) in frames.iter().zip(&two) {
+            assert!(decompress(&frame[..frame.len() - 1], 2000).is_err());
+            assert_eq!(decompress(frame, 2000).unwrap(), *text);
+        }
     }
 }
