@@ -13,6 +13,7 @@ mod jobs;
 mod observer;
 mod parent;
 mod scan;
+mod scout;
 mod walk;
 
 use std::path::Path;

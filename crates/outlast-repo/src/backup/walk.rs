@@ -1,25 +1,24 @@
 //! The walk through the source, in the order of names, in step with the parent snapshot.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use outlast_format::{BlobHandle, Node};
-use outlast_source::{Found, Place, SourceError};
+use outlast_source::{Found, SourceError};
 
 use super::directory::Directory;
 use super::jobs::FileJob;
 use super::observer::{ItemChange, ItemStatistics};
 use super::parent::{ParentTree, is_unchanged};
+use super::scout::{BATCHES_AHEAD, Sighting, Sightings, path_of, scout};
 use super::{Run, Workbench};
 use crate::needed::EntryPacks;
 use crate::{Notice, RepoError};
 
-/// Directories nested deeper than this are an error of the entry; no system can make them by path.
-const DEPTH_MAX: usize = 8192;
-
 /// A directory on the way from the root to where the walk is.
 struct Level {
-    place: Place,
-    names: std::iter::Enumerate<std::vec::IntoIter<Vec<u8>>>,
+    path: PathBuf,
     parent: ParentTree,
     directory: Arc<Directory>,
 }
@@ -33,60 +32,77 @@ pub(super) fn walk(run: &Run<'_>, bench: &mut Workbench) -> Result<(), RepoError
         .parent
         .as_ref()
         .map(|parent| parent.snapshot.tree);
-    let mut levels = vec![Level {
+    let root = Level {
         directory: Directory::root(place.path.clone(), names.len()),
-        place,
-        names: names.into_iter().enumerate(),
+        path: place.path.clone(),
         parent: ParentTree::open(run, tree),
-    }];
-    loop {
-        let depth = levels.len();
-        let Some(level) = levels.last_mut() else {
-            return Ok(());
-        };
+    };
+    std::thread::scope(|scope| {
+        // When the walk ends early the receiver is gone, and the scout ends too.
+        let (to, from) = sync_channel(BATCHES_AHEAD);
+        scope.spawn(move || scout(run.source, place, names, &to));
+        follow(run, bench, root, Sightings::new(from))
+    })
+}
+
+/// Goes through what the scout saw.
+fn follow(
+    run: &Run<'_>,
+    bench: &mut Workbench,
+    root: Level,
+    mut sightings: Sightings,
+) -> Result<(), RepoError> {
+    let mut levels = vec![root];
+    while let Some(level) = levels.last_mut() {
         run.saver.check()?;
-        let Some((index, name)) = level.names.next() else {
-            if let Some(level) = levels.pop() {
-                level.directory.walked(run, bench)?;
+        // A scout that is gone has panicked, which ends the scope that it runs in.
+        let (index, name, found, below) = match sightings.next().ok_or(RepoError::Cancelled)? {
+            Sighting::Left => {
+                if let Some(level) = levels.pop() {
+                    level.directory.walked(run, bench)?;
+                }
+                continue;
             }
-            continue;
+            Sighting::Entry {
+                index,
+                name,
+                found,
+                below,
+            } => (index, name, found, below),
         };
-        let found = match run.source.look(&level.place, &name) {
+        let found = match found {
             Ok(Some(found)) => found,
             Ok(None) => continue,
             Err(error) => {
-                let path = level.place.path.join(bytes_to_path(&name));
-                report(run, &path, &error);
+                report(run, &path_of(&level.path, &name), &error);
                 continue;
             }
         };
         let previous = level.parent.find(run, &name);
         if found.node.is_directory() {
-            if depth >= DEPTH_MAX {
-                let error = SourceError::Invalid("directories are nested too deeply".to_owned());
-                report(run, &found.path, &error);
-            } else if let Some(next) = enter(run, level, index, found, previous) {
-                levels.push(next);
+            match below {
+                Some(Ok(count)) => {
+                    let next = enter(run, level, (index, count), found, previous);
+                    levels.push(next);
+                }
+                Some(Err(error)) => report(run, &found.path, &error),
+                None => {}
             }
+            continue;
+        }
+        let slot = level.directory.slot(index);
+        if found.node.is_file() {
+            visit_file(run, bench, found, previous, slot)?;
         } else {
-            let slot = level.directory.slot(index);
-            if found.node.is_file() {
-                visit_file(run, bench, found, previous, slot)?;
-            } else {
-                let change = ItemChange::of(previous.as_ref(), &found.node);
-                run.counts.other();
-                let statistics = ItemStatistics::default();
-                run.observer
-                    .item_done(&found.path, &found.node, change, &statistics);
-                slot.fill(found.node, run, bench)?;
-            }
+            let change = ItemChange::of(previous.as_ref(), &found.node);
+            run.counts.other();
+            let statistics = ItemStatistics::default();
+            run.observer
+                .item_done(&found.path, &found.node, change, &statistics);
+            slot.fill(found.node, run, bench)?;
         }
     }
-}
-
-fn bytes_to_path(name: &[u8]) -> &std::path::Path {
-    use std::os::unix::ffi::OsStrExt;
-    std::path::Path::new(std::ffi::OsStr::from_bytes(name))
+    Ok(())
 }
 
 /// Tells of an entry that is left out.
@@ -98,33 +114,23 @@ pub(super) fn report(run: &Run<'_>, path: &std::path::Path, error: &SourceError)
 fn enter(
     run: &Run<'_>,
     level: &Level,
-    index: usize,
+    (index, count): (usize, usize),
     found: Found,
     previous: Option<Node>,
-) -> Option<Level> {
+) -> Level {
     let started = run.repository.environment().clock.monotonic();
-    let place = found.place?;
-    let names = match run.source.names(&place) {
-        Ok(names) => names,
-        Err(error) => {
-            report(run, &found.path, &error);
-            return None;
-        }
-    };
     let tree = previous
         .as_ref()
         .filter(|node| node.is_directory())
         .and_then(|node| node.subtree);
     let slot = level.directory.slot(index);
-    let count = names.len();
+    let path = found.path.clone();
     let directory = Directory::new(found.path, (found.node, previous), slot, count, started);
-    let parent = ParentTree::open(run, tree);
-    Some(Level {
-        place,
-        names: names.into_iter().enumerate(),
-        parent,
+    Level {
+        path,
+        parent: ParentTree::open(run, tree),
         directory,
-    })
+    }
 }
 
 /// Takes over the parent's content of a file that did not change, or has it read.
