@@ -106,6 +106,12 @@ impl Context {
         !self.global.json && self.global.verbosity() > 0
     }
 
+    /// Whether somebody sees how far it is. Counting beforehand goes through all directories once more,
+    /// and is for those who do.
+    pub fn is_watched(&self) -> bool {
+        self.global.verbosity() > 0 && (self.global.json || std::io::stderr().is_terminal())
+    }
+
     /// The text of the repository's location.
     pub fn location_text(&self) -> Result<String, Failure> {
         match (&self.global.repo, &self.global.repository_file) {

@@ -70,6 +70,8 @@ pub struct ProtectRequest {
     pub paths: Vec<PathBuf>,
     /// Patterns in addition to those remembered.
     pub exclude: Vec<String>,
+    /// Count beforehand what there is.
+    pub scan: bool,
     /// Program name and version.
     pub program_version: String,
 }
@@ -323,7 +325,7 @@ pub fn run_protect(
         skip_if_unchanged: false,
         dry_run: false,
         read_concurrency: None,
-        scan: true,
+        scan: request.scan,
         program_version: request.program_version.clone(),
         warn: None,
     };

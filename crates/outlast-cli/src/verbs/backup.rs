@@ -223,7 +223,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
         skip_if_unchanged: arguments.skip_if_unchanged,
         dry_run: arguments.dry_run,
         read_concurrency: arguments.read_concurrency,
-        scan: !arguments.no_scan && !arguments.stdin && !arguments.stdin_from_command,
+        scan: context.is_watched()
+            && !arguments.no_scan
+            && !arguments.stdin
+            && !arguments.stdin_from_command,
         program_version: super::program_version(),
         warn: Some(Box::new(|path, error| {
             message::warning(&format!("{}: {error}", path.display()))

@@ -60,6 +60,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<u8, Failure> {
     let request = ProtectRequest {
         paths: arguments.paths,
         exclude: arguments.exclude,
+        scan: context.is_watched(),
         program_version: super::program_version(),
     };
     let cache = context.cache();
