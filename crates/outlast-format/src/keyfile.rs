@@ -26,7 +26,7 @@ impl ScryptCost {
     pub const PASSWORD_MIN: ScryptCost = ScryptCost {
         n: 1 << 15,
         r: 8,
-        p: 1,
+        p: 4,
     };
     /// Largest parallelism that is followed.
     const P_MAX: u32 = 16;

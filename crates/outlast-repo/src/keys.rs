@@ -14,8 +14,8 @@ use crate::{Clock, Environment, Notice, RepoError};
 pub(crate) const KEY_FILES_MAX: usize = 4096;
 /// Time that a password of people should cost whoever tries it.
 const CALIBRATION_TARGET: Duration = Duration::from_millis(500);
-/// Memory that a new key may demand: 128·N·r bytes at most.
-const CALIBRATION_MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Memory that a new key may demand: 128·N·r bytes at most, what restic's keys do.
+const CALIBRATION_MEMORY_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// One key file, for listings.
 #[derive(Debug, Clone)]
@@ -191,7 +191,8 @@ pub fn list_keys(
     Ok(keys)
 }
 
-/// A scrypt cost that takes about half a second and at most 64 MiB on this machine.
+/// A scrypt cost that takes up to half a second and 32 MiB on this machine, and never less than four rounds
+/// through that memory.
 pub fn calibrate_scrypt(clock: &dyn Clock) -> Result<ScryptCost, RepoError> {
     let mut cost = ScryptCost::PASSWORD_MIN;
     let master = MasterKey::from_bytes(&[1; MasterKey::LEN])?;
