@@ -127,14 +127,12 @@ pub fn encode_blob(
     })
 }
 
-/// Opens, decompresses and verifies a blob. `uncompressed_length` is 0 for blobs that are not
-/// compressed. What is returned hashes to the handle's id.
-pub fn decode_blob(
+/// Refuses blobs that are, or claim to be, longer than one of their kind can be.
+pub(crate) fn check_claimed_length(
     handle: BlobHandle,
     sealed: &[u8],
     uncompressed_length: u32,
-    key: &MasterKey,
-) -> Result<Vec<u8>, FormatError> {
+) -> Result<(), FormatError> {
     let max = handle.kind.bytes_max();
     let claimed =
         u64::from(uncompressed_length).max(sealed.len().saturating_sub(SEAL_BYTES) as u64);
@@ -145,6 +143,18 @@ pub fn decode_blob(
             max,
         });
     }
+    Ok(())
+}
+
+/// Opens, decompresses and verifies a blob. `uncompressed_length` is 0 for blobs that are not
+/// compressed. What is returned hashes to the handle's id.
+pub fn decode_blob(
+    handle: BlobHandle,
+    sealed: &[u8],
+    uncompressed_length: u32,
+    key: &MasterKey,
+) -> Result<Vec<u8>, FormatError> {
+    check_claimed_length(handle, sealed, uncompressed_length)?;
     let opened = key.open(sealed)?;
     let plaintext = match uncompressed_length {
         0 => opened,

@@ -131,15 +131,39 @@ pub fn decompress(compressed: &[u8], bytes_max: u64) -> Result<Vec<u8>, FormatEr
 /// Decompresses what has, all of it together, exactly this size. None is no verdict: several frames
 /// may follow one another, and what is damaged is told by reading it as a stream.
 fn decompress_at_once(compressed: &[u8], size: usize) -> Option<Vec<u8>> {
-    CONTEXT.with_borrow_mut(|context| {
+    let mut plaintext = Vec::new();
+    decompress_into(compressed, size, &mut plaintext).ok()?;
+    Some(plaintext)
+}
+
+/// Largest content, in bytes, that is unpacked in one go by the context that is kept.
+pub(crate) const REUSED_BYTES_MAX: usize = RESERVE_BYTES_MAX as usize;
+
+/// Decompresses what has exactly `length` bytes, at most [`REUSED_BYTES_MAX`], into `plaintext`, whose
+/// memory is used again. Nothing is ever written beyond that memory.
+pub(crate) fn decompress_into(
+    compressed: &[u8],
+    length: usize,
+    plaintext: &mut Vec<u8>,
+) -> Result<(), FormatError> {
+    plaintext.clear();
+    plaintext.reserve(length);
+    let size = CONTEXT.with_borrow_mut(|context| {
         let context = match context {
             Some(context) => context,
-            None => context.insert(zstd_safe::DCtx::try_create()?),
+            None => context.insert(
+                zstd_safe::DCtx::try_create().ok_or_else(|| failed("no memory for a context"))?,
+            ),
         };
-        let mut plaintext = Vec::with_capacity(size);
-        let written = context.decompress(&mut plaintext, compressed).ok()?;
-        (written == size).then_some(plaintext)
-    })
+        let result = context.decompress(plaintext, compressed);
+        result.map_err(|code| failed(zstd_safe::get_error_name(code)))
+    })?;
+    if size != length {
+        return Err(FormatError::Compression(format!(
+            "{length} bytes were announced, {size} came"
+        )));
+    }
+    Ok(())
 }
 
 fn decompress_stream(

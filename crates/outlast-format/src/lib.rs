@@ -12,6 +12,7 @@ mod blob;
 mod chunker;
 mod compression;
 mod config;
+mod decoder;
 mod error;
 mod go_json;
 mod index;
@@ -35,6 +36,7 @@ pub use blob::{
 pub use chunker::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Chunker};
 pub use compression::{Compression, Compressor, decompress};
 pub use config::{Config, REPOSITORY_VERSION_MAX, REPOSITORY_VERSION_MIN};
+pub use decoder::BlobDecoder;
 pub use error::FormatError;
 pub use go_json::to_go_json;
 pub use index::{IndexBlob, IndexFile, IndexPack};

@@ -89,6 +89,25 @@ impl MasterKey {
 
     /// Opens what [`MasterKey::seal`] made. Nothing is decrypted before the MAC is verified.
     pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, FormatError> {
+        let (mut cipher, ciphertext) = self.authenticate(sealed)?;
+        let mut plaintext = ciphertext.to_vec();
+        cipher.apply_keystream(&mut plaintext);
+        Ok(plaintext)
+    }
+
+    /// As [`MasterKey::open`], into `plaintext`, which must have the length of what was sealed.
+    pub(crate) fn open_into(&self, sealed: &[u8], plaintext: &mut [u8]) -> Result<(), FormatError> {
+        let (mut cipher, ciphertext) = self.authenticate(sealed)?;
+        // The lengths are the only thing that can be wrong here, and our callers see to them.
+        cipher
+            .try_apply_keystream_b2b(ciphertext, plaintext)
+            .map_err(|_| FormatError::TooShort {
+                bytes: plaintext.len(),
+            })
+    }
+
+    /// Verifies the MAC. Gives the cipher, at the beginning, and what it has to decrypt.
+    fn authenticate<'a>(&self, sealed: &'a [u8]) -> Result<(Aes256Ctr, &'a [u8]), FormatError> {
         if sealed.len() < SEAL_BYTES {
             return Err(FormatError::TooShort {
                 bytes: sealed.len(),
@@ -104,9 +123,8 @@ impl MasterKey {
         if !bool::from(self.mac(&iv, ciphertext).ct_eq(mac)) {
             return Err(FormatError::Unauthentic);
         }
-        let mut plaintext = ciphertext.to_vec();
-        Aes256Ctr::new(&self.encrypt.into(), &iv.into()).apply_keystream(&mut plaintext);
-        Ok(plaintext)
+        let cipher = Aes256Ctr::new(&self.encrypt.into(), &iv.into());
+        Ok((cipher, ciphertext))
     }
 }
 

@@ -11,6 +11,27 @@ pub fn hash(bytes: &[u8]) -> Id {
     Id::from_bytes(Sha256::digest(bytes).into())
 }
 
+/// Hashes bytes that come piece by piece.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Nothing was hashed yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hashes what comes next.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The SHA-256 of all pieces together.
+    pub fn finish(self) -> Id {
+        Id::from_bytes(self.0.finalize().into())
+    }
+}
+
 /// A reader that hashes and counts whatever is read through it.
 #[derive(Debug)]
 pub struct HashingReader<R> {
@@ -32,6 +53,11 @@ impl<R: Read> HashingReader<R> {
     /// The number of bytes read so far.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read
+    }
+
+    /// The hash of all that was read until now.
+    pub fn hash_so_far(&self) -> Id {
+        Id::from_bytes(self.hasher.clone().finalize().into())
     }
 
     /// The hash of all that was read, and how many bytes that was.
@@ -63,6 +89,10 @@ mod tests {
             id.to_hex(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+        let mut hasher = Hasher::new();
+        hasher.update(b"a");
+        hasher.update(b"bc");
+        assert_eq!(hasher.finish(), id);
         let mut reader = HashingReader::new(&b"abc"[..]);
         io::copy(&mut reader, &mut io::sink()).unwrap();
         assert_eq!(reader.finish(), (id, 3));

@@ -10,7 +10,7 @@ mod id;
 mod name;
 mod shape;
 
-pub use hash::{HashingReader, hash};
+pub use hash::{Hasher, HashingReader, hash};
 pub use id::{Id, ParseIdError};
 pub use name::{ObjectKind, ObjectName};
 pub use shape::{

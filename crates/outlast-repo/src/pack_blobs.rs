@@ -25,6 +25,7 @@ pub(crate) fn read_sealed(
     blobs.sort_unstable_by_key(|blob| blob.offset);
     let name = ObjectName::pack(pack);
     let mut rest = &*blobs;
+    let mut bytes = Vec::new();
     while let Some(first) = rest.first() {
         let start = u64::from(first.offset);
         let mut end = first.end();
@@ -39,11 +40,12 @@ pub(crate) fn read_sealed(
         }
         let (group, after) = rest.split_at(count);
         rest = after;
+        let length = (end - start) as usize;
         let read = repository
             .store()
-            .read_range(&name, start, (end - start) as usize);
+            .read_range_into(&name, start, length, &mut bytes);
         match read {
-            Ok(bytes) => {
+            Ok(()) => {
                 for blob in group {
                     let from = (u64::from(blob.offset) - start) as usize;
                     visit(blob, Ok(&bytes[from..from + blob.length as usize]))?;

@@ -101,6 +101,26 @@ fn files_with_other_names_are_replaced_not_changed() {
 }
 
 #[test]
+fn zeros_take_the_place_of_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::open(folder.path()).unwrap();
+    let file = target.create_file(Path::new("file")).unwrap();
+    file.write_at(&[7; 10_000], 0).unwrap();
+    // Some file systems cannot; those that can must do it exactly.
+    if file.write_zeros(100, 9_000) && file.write_zeros(20_000, 5_000) {
+        let found = std::fs::read(folder.path().join("file")).unwrap();
+        let expected = [
+            &[7; 100][..],
+            &[0; 9_000],
+            &[7; 900],
+            &[0; 10_000],
+            &[0; 5_000],
+        ];
+        assert_eq!(found, expected.concat());
+    }
+}
+
+#[test]
 fn trees_are_removed_without_following_links() {
     let folder = tempfile::tempdir().unwrap();
     let target = Target::open(&folder.path().join("in")).unwrap();

@@ -218,6 +218,7 @@ fn ranges(store: &dyn Deletes, _: Demands) -> Checked {
             50_000..50_033,
         ];
         let empty = [0..0, 5..5, 100_000..100_000];
+        let mut buffer = vec![0xA5; 20_000];
         for range in wanted.into_iter().chain(empty) {
             let found = done(
                 "range",
@@ -225,6 +226,13 @@ fn ranges(store: &dyn Deletes, _: Demands) -> Checked {
             )?;
             ensure(found == bytes[range.clone()], || {
                 format!("{range:?} reads other bytes")
+            })?;
+            // What the buffer held before, more or less than is asked for, must not show.
+            let (offset, length) = (range.start as u64, range.len());
+            let read = store.read_range_into(&name, offset, length, &mut buffer);
+            done("range into a buffer", read)?;
+            ensure(buffer == bytes[range.clone()], || {
+                format!("{range:?} reads other bytes into a buffer that was used before")
             })?;
         }
     }
@@ -252,6 +260,10 @@ fn ranges_outside(store: &dyn Deletes, _: Demands) -> Checked {
                 return Err(format!("{length} from {offset} gave {} bytes", found.len()));
             }
         }
+        let into = store.read_range_into(&name, offset, length, &mut Vec::new());
+        ensure(matches!(into, Err(StoreError::Truncated { .. })), || {
+            format!("{length} from {offset} into a buffer gave {into:?}")
+        })?;
     }
     Ok(())
 }

@@ -162,6 +162,18 @@ impl<S: Store> Store for Limit<S> {
         Ok(bytes)
     }
 
+    fn read_range_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.inner.read_range_into(name, offset, length, buffer)?;
+        self.throttle.download(buffer.len());
+        Ok(())
+    }
+
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
         self.inner.size(name)
     }

@@ -114,6 +114,19 @@ pub trait Store: Send + Sync {
         length: usize,
     ) -> Result<Vec<u8>, StoreError>;
 
+    /// As [`Store::read_range`], in place of what `buffer` holds, whose memory is used again where
+    /// that can be done. After an error nothing is known of what it holds.
+    fn read_range_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        *buffer = self.read_range(name, offset, length)?;
+        Ok(())
+    }
+
     /// The object's size in bytes.
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError>;
 
@@ -199,6 +212,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         length: usize,
     ) -> Result<Vec<u8>, StoreError> {
         (**self).read_range(name, offset, length)
+    }
+    fn read_range_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        (**self).read_range_into(name, offset, length, buffer)
     }
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
         (**self).size(name)

@@ -150,6 +150,17 @@ impl<S: Store> Store for Restricted<S> {
         self.inner.read_range(name, offset, length)
     }
 
+    fn read_range_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.check_read(name)?;
+        self.inner.read_range_into(name, offset, length, buffer)
+    }
+
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
         self.inner.size(name)
     }

@@ -233,6 +233,19 @@ impl<S: Store> Store for Retry<S> {
         )
     }
 
+    fn read_range_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.attempts(
+            || format!("read {name}"),
+            || self.inner.read_range_into(name, offset, length, buffer),
+        )
+    }
+
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
         self.attempts(|| format!("look up {name}"), || self.inner.size(name))
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::finding::{PackProblem, PackProblems};
 use super::report::Findings;
-use super::verify::{Claim, PackClaims, Verdict, claim_of, verify_pack};
+use super::verify::{Claim, PackClaims, Verdict, VerifyScratch, claim_of, verify_pack};
 use super::{CheckObserver, Finding};
 use crate::index::{EntriesByPack, EntryNumbers};
 use crate::{Cancel, PackNumber, RepoError, Repository, Stage, threads};
@@ -128,9 +128,10 @@ impl PackReading<'_> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let wanted = self.repository.store().connections().max(cores);
         threads::run(wanted.clamp(1, THREADS_MAX).min(packs.len()), &|| {
+            let mut scratch = VerifyScratch::default();
             while let Some((pack, size)) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.cancel.check()?;
-                self.read((*pack, *size), &found, &large_blobs)?;
+                self.read((*pack, *size), &found, &large_blobs, &mut scratch)?;
                 self.observer.bytes_read(*size);
                 self.observer.advance(Stage::ReadPacks, 1);
                 self.findings.totals(|totals| {
@@ -147,17 +148,22 @@ impl PackReading<'_> {
         (pack, size): (Id, u64),
         found: &Mutex<&mut PackDamage>,
         large_blobs: &Mutex<()>,
+        scratch: &mut VerifyScratch,
     ) -> Result<(), RepoError> {
         let Some(number) = self.repository.index().pack_number(&pack) else {
             return Ok(());
         };
         let claims = self.claims(pack, number);
-        let first = verify_pack(self.repository, &claims, size, large_blobs, self.cancel)?;
+        let verify = |scratch: &mut VerifyScratch| {
+            let (repository, cancel) = (self.repository, self.cancel);
+            verify_pack(repository, &claims, size, large_blobs, scratch, cancel)
+        };
+        let first = verify(scratch)?;
         if first.is_clean() {
             return Ok(());
         }
         // A transfer may have gone wrong, or memory may be failing: what is on disk counts.
-        let second = verify_pack(self.repository, &claims, size, large_blobs, self.cancel)?;
+        let second = verify(scratch)?;
         let Verdict {
             mut problems,
             is_damaged,

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Cursor, Read};
 
-use outlast_format::{BlobHandle, PackedBlob, SEAL_BYTES, decode_blob};
-use outlast_object::{HashingReader, Id, ObjectName, PACK_BYTES_MAX};
+use outlast_format::{BlobDecoder, BlobHandle, PackedBlob, SEAL_BYTES};
+use outlast_object::{Hasher, HashingReader, Id, ObjectName, PACK_BYTES_MAX};
 use outlast_store::{Store, StoreError};
 
 use super::finding::{PackProblem, PackProblems};
@@ -71,6 +71,14 @@ impl Verdict {
     }
 }
 
+/// Memory of one thread that verifies pack after pack.
+#[derive(Debug, Default)]
+pub(super) struct VerifyScratch {
+    pack: Vec<u8>,
+    sealed: Vec<u8>,
+    decoder: BlobDecoder,
+}
+
 /// Reads a pack of `size` bytes and compares it with what the index says. An error means that the
 /// store is away or somebody asked to stop; damage is a verdict.
 pub(super) fn verify_pack(
@@ -78,6 +86,7 @@ pub(super) fn verify_pack(
     claims: &PackClaims,
     size: u64,
     large_blobs: &Mutex<()>,
+    scratch: &mut VerifyScratch,
     cancel: &Cancel,
 ) -> Result<Verdict, RepoError> {
     let mut verification = Verification {
@@ -86,6 +95,7 @@ pub(super) fn verify_pack(
         size,
         large_blobs,
         cancel,
+        decoder: &mut scratch.decoder,
         verdict: Verdict::default(),
     };
     if size != claims.expected_bytes {
@@ -94,7 +104,7 @@ pub(super) fn verify_pack(
             found: size,
         });
     }
-    verification.run()?;
+    verification.run(&mut scratch.pack, &mut scratch.sealed)?;
     Ok(verification.verdict)
 }
 
@@ -104,11 +114,12 @@ struct Verification<'a> {
     size: u64,
     large_blobs: &'a Mutex<()>,
     cancel: &'a Cancel,
+    decoder: &'a mut BlobDecoder,
     verdict: Verdict,
 }
 
 impl Verification<'_> {
-    fn run(&mut self) -> Result<(), RepoError> {
+    fn run(&mut self, pack: &mut Vec<u8>, sealed: &mut Vec<u8>) -> Result<(), RepoError> {
         let name = ObjectName::pack(self.claims.id);
         let store = self.repository.store();
         if self.size > PACK_BYTES_MAX {
@@ -116,12 +127,11 @@ impl Verification<'_> {
             return Ok(());
         }
         if self.size <= WHOLE_BYTES_MAX {
-            let bytes = match store.read_range(&name, 0, self.size as usize) {
-                Ok(bytes) => bytes,
-                Err(error) => return self.fetch_failed(error),
-            };
-            let header = parse_whole_pack(&bytes, name, self.repository.key());
-            return self.stream(Cursor::new(bytes), header);
+            if let Err(error) = store.read_range_into(&name, 0, self.size as usize, pack) {
+                return self.fetch_failed(error);
+            }
+            let header = parse_whole_pack(pack, name, self.repository.key());
+            return self.stream(&mut WholePack::new(pack), header, sealed);
         }
         let (id, key) = (self.claims.id, self.repository.key());
         let header = match read_pack_header(store, key, id, Some(self.size)) {
@@ -136,7 +146,8 @@ impl Verification<'_> {
             window: Cursor::new(Vec::new()),
             failure: None,
         };
-        let result = self.stream(&mut window, header);
+        let mut bytes = StreamedPack(HashingReader::new(&mut window));
+        let result = self.stream(&mut bytes, header, sealed);
         match window.failure.take() {
             Some(error) => self.fetch_failed(error),
             None => result,
@@ -170,10 +181,10 @@ impl Verification<'_> {
     /// Reads all bytes once, in order, and verifies the blobs on the way.
     fn stream(
         &mut self,
-        reader: impl Read,
+        pack: &mut dyn PackBytes,
         header: Result<Vec<PackedBlob>, RepoError>,
+        sealed: &mut Vec<u8>,
     ) -> Result<(), RepoError> {
-        let mut reader = HashingReader::new(reader);
         let blobs = match header {
             Ok(blobs) => blobs,
             Err(error) => {
@@ -183,33 +194,37 @@ impl Verification<'_> {
                 };
                 self.verdict.add(PackProblem::Header(reason));
                 self.verify_claims_alone()?;
-                return self.finish(reader);
+                return self.finish(pack);
             }
         };
         let mut intact = HashMap::with_capacity(blobs.len());
-        let mut sealed = Vec::new();
         for blob in &blobs {
             self.cancel.check()?;
             let is_large = u64::from(blob.length.max(blob.plaintext_length())) > LARGE_BLOB_BYTES;
             let _alone = is_large.then(|| self.large_blobs.lock());
-            if let Err(error) = read_blob(&mut reader, blob, &mut sealed) {
-                self.unreadable(error.to_string());
-                return Ok(());
-            }
-            intact.insert((blob.handle, blob.offset), self.verify_blob(blob, &sealed));
+            let bytes = match pack.next_blob(blob, sealed) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    self.unreadable(error.to_string());
+                    return Ok(());
+                }
+            };
+            intact.insert((blob.handle, blob.offset), self.verify_blob(blob, bytes));
             if is_large {
-                sealed = Vec::new();
+                *sealed = Vec::new();
             }
         }
         self.compare(&blobs, &intact);
-        self.finish(reader)
+        self.finish(pack)
     }
 
     fn verify_blob(&mut self, blob: &PackedBlob, sealed: &[u8]) -> bool {
         let key = self.repository.key();
-        match decode_blob(blob.handle, sealed, blob.uncompressed_length, key) {
-            Ok(_) => true,
-            Err(error) => {
+        let length = blob.uncompressed_length;
+        let error = self.decoder.decode(blob.handle, sealed, length, key).err();
+        match error {
+            None => true,
+            Some(error) => {
                 let (handle, reason) = (blob.handle, error.to_string());
                 self.verdict.add(PackProblem::Blob { handle, reason });
                 false
@@ -276,16 +291,74 @@ impl Verification<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, mut reader: HashingReader<impl Read>) -> Result<(), RepoError> {
-        if let Err(error) = io::copy(&mut reader, &mut io::sink()) {
-            self.unreadable(error.to_string());
-            return Ok(());
-        }
-        let (found, _) = reader.finish();
-        if found != self.claims.id {
-            self.verdict.add(PackProblem::Hash(found));
+    fn finish(&mut self, pack: &mut dyn PackBytes) -> Result<(), RepoError> {
+        match pack.hash_of_all() {
+            Ok(found) if found == self.claims.id => {}
+            Ok(found) => self.verdict.add(PackProblem::Hash(found)),
+            Err(error) => self.unreadable(error.to_string()),
         }
         Ok(())
+    }
+}
+
+/// The bytes of a pack from its beginning on, hashed as they pass.
+trait PackBytes {
+    /// The sealed bytes of the next blob; nothing of one that is absurdly long. `sealed` is memory that
+    /// may be used.
+    fn next_blob<'s>(
+        &'s mut self,
+        blob: &PackedBlob,
+        sealed: &'s mut Vec<u8>,
+    ) -> io::Result<&'s [u8]>;
+
+    /// Goes to the end of the pack. The hash of all bytes.
+    fn hash_of_all(&mut self) -> io::Result<Id>;
+}
+
+/// A pack in memory.
+struct WholePack<'a> {
+    rest: &'a [u8],
+    hasher: Hasher,
+}
+
+impl<'a> WholePack<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let (rest, hasher) = (bytes, Hasher::new());
+        Self { rest, hasher }
+    }
+}
+
+impl PackBytes for WholePack<'_> {
+    fn next_blob<'s>(&'s mut self, blob: &PackedBlob, _: &'s mut Vec<u8>) -> io::Result<&'s [u8]> {
+        let split = self.rest.split_at_checked(blob.length as usize);
+        let (sealed, rest) = split.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.rest = rest;
+        self.hasher.update(sealed);
+        Ok(if blob_is_absurd(blob) { &[] } else { sealed })
+    }
+
+    fn hash_of_all(&mut self) -> io::Result<Id> {
+        self.hasher.update(std::mem::take(&mut self.rest));
+        Ok(std::mem::take(&mut self.hasher).finish())
+    }
+}
+
+/// A pack that is read bit by bit.
+struct StreamedPack<R>(HashingReader<R>);
+
+impl<R: Read> PackBytes for StreamedPack<R> {
+    fn next_blob<'s>(
+        &'s mut self,
+        blob: &PackedBlob,
+        sealed: &'s mut Vec<u8>,
+    ) -> io::Result<&'s [u8]> {
+        read_blob(&mut self.0, blob, sealed)?;
+        Ok(sealed)
+    }
+
+    fn hash_of_all(&mut self) -> io::Result<Id> {
+        io::copy(&mut self.0, &mut io::sink())?;
+        Ok(self.0.hash_so_far())
     }
 }
 

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use outlast_format::{BlobHandle, Node};
 use outlast_object::Id;
 
-use crate::restore::fetch::fetch_range;
+use crate::restore::fetch::{FetchScratch, fetch_range};
 use crate::restore::plan::Plan;
 use crate::{Cancel, RepoError, Repository, TreeWalk, WalkEntry, WalkStep};
 
@@ -213,22 +213,31 @@ fn fetch(repository: &Repository, job: &Job, cancel: &Cancel) -> Result<Vec<Vec<
     }
     let mut plaintexts = vec![Vec::new(); job.blobs.len()];
     let (list, ranges) = plan.into_ranges();
+    let mut scratch = FetchScratch::default();
     for range in ranges {
         cancel.check()?;
-        fetch_range(repository, &range, list.blobs(&range), |blob, plaintext| {
-            let plaintext = plaintext.map_err(|lost| damaged(&job.path, &lost.to_string()))?;
-            let mut uses = list.uses(blob).peekable();
-            while let Some(used) = uses.next() {
-                if let Some(slot) = plaintexts.get_mut(used.offset as usize) {
-                    if uses.peek().is_none() {
-                        *slot = plaintext;
-                        break;
+        let blobs = list.blobs(&range);
+        fetch_range(
+            repository,
+            &range,
+            blobs,
+            &mut scratch,
+            |blob, plaintext| {
+                let plaintext = plaintext.map_err(|lost| damaged(&job.path, &lost.to_string()))?;
+                let plaintext = plaintext.into_owned();
+                let mut uses = list.uses(blob).peekable();
+                while let Some(used) = uses.next() {
+                    if let Some(slot) = plaintexts.get_mut(used.offset as usize) {
+                        if uses.peek().is_none() {
+                            *slot = plaintext;
+                            break;
+                        }
+                        slot.clone_from(&plaintext);
                     }
-                    slot.clone_from(&plaintext);
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
     }
     Ok(plaintexts)
 }

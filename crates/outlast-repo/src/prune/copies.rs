@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use outlast_format::{BlobHandle, BlobKind, decode_blob};
+use outlast_format::{BlobDecoder, BlobHandle, BlobKind};
 use parking_lot::Mutex;
 
 use super::plan::{Plan, PruneRefusal, replan};
@@ -262,15 +262,16 @@ fn find_bad(
     let next = AtomicUsize::new(0);
     let bad = Mutex::new(Vec::new());
     let work = || {
+        let mut decoder = BlobDecoder::new();
         while let Some(group) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
             cancel.check()?;
             let mut blobs: Vec<_> = group.iter().map(|(location, _)| location.blob).collect();
             let pack_id = group[0].0.pack_id;
             read_sealed(repository, pack_id, &mut blobs, &mut |blob, sealed| {
                 let (handle, length) = (blob.handle, blob.uncompressed_length);
-                let intact = sealed.is_ok_and(|bytes| {
-                    decode_blob(handle, bytes, length, repository.key()).is_ok()
-                });
+                let key = repository.key();
+                let intact =
+                    sealed.is_ok_and(|bytes| decoder.decode(handle, bytes, length, key).is_ok());
                 if !intact {
                     let found = group.iter().filter(|(location, _)| location.blob == *blob);
                     bad.lock().extend(found.map(|(_, number)| *number));

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use outlast_format::{BlobKind, Compressor, EncodedBlob, PackedBlob, decode_blob, encode_blob};
+use outlast_format::{BlobDecoder, BlobKind, Compressor, EncodedBlob, PackedBlob, encode_blob};
 
 use super::plan::{Fate, Plan};
 use super::{PruneOptions, PruneRefusal};
@@ -70,8 +70,9 @@ pub(super) fn repack(
     with_saver(repository, SaverOptions::default(), cancel, |saver| {
         threads::run(connections.min(packs.len()), &|| {
             let mut compressors = Compressors::default();
+            let mut decoder = BlobDecoder::new();
             while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                repacking.repack_one(*pack, saver, &mut compressors)?;
+                repacking.repack_one(*pack, saver, &mut compressors, &mut decoder)?;
             }
             Ok(())
         })
@@ -97,6 +98,7 @@ impl Repacking<'_> {
         pack: PackNumber,
         saver: &Saver<'_>,
         compressors: &mut Compressors,
+        decoder: &mut BlobDecoder,
     ) -> Result<(), RepoError> {
         let locations = self
             .kept_entries(pack)
@@ -111,18 +113,18 @@ impl Repacking<'_> {
             let key = self.repository.key();
             let opened = sealed.ok().and_then(|bytes| {
                 let length = blob.uncompressed_length;
-                let plaintext = decode_blob(blob.handle, bytes, length, key).ok()?;
+                let plaintext = decoder.decode(blob.handle, bytes, length, key).ok()?;
                 Some((bytes, plaintext))
             });
-            let (encoded, plaintext) = match opened {
+            let (encoded, plaintext_bytes) = match opened {
                 Some((_, plaintext)) if self.must_compress(blob) => (
                     compress(self.repository, blob, &plaintext, saver, compressors)?,
-                    plaintext,
+                    plaintext.len(),
                 ),
-                Some((bytes, plaintext)) => (reuse(blob, bytes.to_vec()), plaintext),
+                Some((bytes, plaintext)) => (reuse(blob, bytes.to_vec()), plaintext.len()),
                 None => self.find_elsewhere(blob, saver, compressors)?,
             };
-            saver.save_encoded(&encoded, plaintext.len() as u64)?;
+            saver.save_encoded(&encoded, plaintext_bytes as u64)?;
             self.stored.fetch_add(1, Ordering::Relaxed);
             Ok(())
         })?;
@@ -135,19 +137,20 @@ impl Repacking<'_> {
         blob.uncompressed_length == 0 && wanted && self.repository.config().version >= 2
     }
 
-    /// A blob that cannot be read where it was planned, from another place.
+    /// A blob that cannot be read where it was planned, from another place, and the length of its
+    /// plaintext in bytes.
     fn find_elsewhere(
         &self,
         blob: &PackedBlob,
         saver: &Saver<'_>,
         compressors: &mut Compressors,
-    ) -> Result<(EncodedBlob, Vec<u8>), RepoError> {
+    ) -> Result<(EncodedBlob, usize), RepoError> {
         for location in self.index.find(blob.handle) {
             match self.repository.load_blob_at(&location) {
                 Ok(plaintext) => {
                     let repository = self.repository;
                     let encoded = compress(repository, blob, &plaintext, saver, compressors)?;
-                    return Ok((encoded, plaintext));
+                    return Ok((encoded, plaintext.len()));
                 }
                 Err(error) => self.repository.of_one_object(error)?,
             };

@@ -1,5 +1,6 @@
 //! Carrying out a window: look at what is there, fetch what is missing, write, finish.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +13,7 @@ use super::file::{Decision, FilePart};
 use super::finish::{finish_directory, make_other};
 use super::plan::{FetchList, Plan, RangeRead, WantedBlob};
 use super::window::Window;
-use super::write::{finish_file, write_blob};
+use super::write::{are_many_zeros, finish_file, write_blob};
 use crate::RepoError;
 
 /// Threads at most.
@@ -178,17 +179,21 @@ fn fetch_and_write(
     list: &FetchList,
     range: &RangeRead,
 ) -> Result<(), RepoError> {
-    fetch_range(
+    let rested = run.scratch.lock().pop();
+    let mut scratch = rested.unwrap_or_default();
+    let fetched = fetch_range(
         run.repository,
         range,
         list.blobs(range),
+        &mut scratch,
         |blob, plaintext| {
             run.cancel.check()?;
             match plaintext.and_then(|plaintext| check_length(run, blob, plaintext)) {
                 Ok(plaintext) => {
+                    let are_zeros = are_many_zeros(&plaintext);
                     for used in list.uses(blob) {
                         let file = &files[used.file as usize].file;
-                        write_blob(run, file, used.offset, &plaintext)?;
+                        write_blob(run, file, used.offset, &plaintext, are_zeros)?;
                         if file.one_done() {
                             finish_file(run, file)?;
                         }
@@ -212,11 +217,17 @@ fn fetch_and_write(
             }
             Ok(())
         },
-    )
+    );
+    run.scratch.lock().push(scratch);
+    fetched
 }
 
 /// A blob of another length than all index entries say would push what follows out of its place.
-fn check_length(run: &Run<'_>, blob: &WantedBlob, plaintext: Vec<u8>) -> Result<Vec<u8>, LostBlob> {
+fn check_length<'p>(
+    run: &Run<'_>,
+    blob: &WantedBlob,
+    plaintext: Cow<'p, [u8]>,
+) -> Result<Cow<'p, [u8]>, LostBlob> {
     let claimed = u64::from(blob.packed().plaintext_length());
     let expected = match run.odd_lengths.lock().get(&blob.handle().id) {
         Some(Some(length)) => *length,

@@ -1,6 +1,8 @@
 //! Fetching ranges of packs and opening the blobs in them.
 
-use outlast_format::{BLOB_BYTES_MAX, BlobHandle, PackedBlob, SEAL_BYTES, decode_blob};
+use std::borrow::Cow;
+
+use outlast_format::{BLOB_BYTES_MAX, BlobDecoder, BlobHandle, PackedBlob, SEAL_BYTES};
 use outlast_object::{Id, ObjectName};
 
 use super::plan::{RangeRead, WantedBlob};
@@ -36,6 +38,16 @@ impl std::fmt::Display for LostBlob {
     }
 }
 
+/// Largest range, in bytes, whose memory is kept for the next.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Memory of one thread that fetches range after range.
+#[derive(Debug, Default)]
+pub(crate) struct FetchScratch {
+    bytes: Vec<u8>,
+    decoder: BlobDecoder,
+}
+
 /// Fetches the blobs of a range one after the other and hands each to `take`. A blob that is not
 /// intact here is looked for everywhere else before it counts as lost. An error is one of the store
 /// as a whole, or of `take`.
@@ -43,29 +55,38 @@ pub(crate) fn fetch_range(
     repository: &Repository,
     range: &RangeRead,
     blobs: &[WantedBlob],
-    mut take: impl FnMut(&WantedBlob, Result<Vec<u8>, LostBlob>) -> Result<(), RepoError>,
+    scratch: &mut FetchScratch,
+    mut take: impl FnMut(&WantedBlob, Result<Cow<'_, [u8]>, LostBlob>) -> Result<(), RepoError>,
 ) -> Result<(), RepoError> {
-    let bytes = read_range(repository, range)?;
+    let FetchScratch { bytes, decoder } = scratch;
+    let key = repository.key();
+    let is_read = read_range(repository, range, bytes)?;
     for blob in blobs {
         let packed = blob.packed();
-        let decoded = bytes
-            .as_deref()
-            .and_then(|bytes| slice_of(bytes, range.offset, &packed))
-            .and_then(|sealed| decode(repository, &packed, sealed));
+        let (handle, length) = (packed.handle, packed.uncompressed_length);
+        let sealed = slice_of(bytes, range.offset, &packed).filter(|_| is_read);
+        let decoded = sealed.and_then(|sealed| decoder.decode(handle, sealed, length, key).ok());
         let plaintext = match decoded {
             Some(plaintext) => Ok(plaintext),
-            None => load_anywhere(repository, packed.handle)?,
+            None => load_anywhere(repository, handle)?.map(Cow::Owned),
         };
         take(blob, plaintext)?;
+    }
+    if bytes.capacity() > KEPT_BYTES_MAX {
+        *bytes = Vec::new();
     }
     Ok(())
 }
 
-/// The bytes of a range; `None` where this pack does not have them.
-fn read_range(repository: &Repository, range: &RangeRead) -> Result<Option<Vec<u8>>, RepoError> {
+/// Reads the bytes of a range. `false` where this pack does not have them.
+fn read_range(
+    repository: &Repository,
+    range: &RangeRead,
+    bytes: &mut Vec<u8>,
+) -> Result<bool, RepoError> {
     // An index that claims absurd lengths must not make us ask for memory.
     if range.length as u64 > BLOB_BYTES_MAX + SEAL_BYTES as u64 {
-        return Ok(None);
+        return Ok(false);
     }
     let Some(pack) = repository
         .index()
@@ -73,17 +94,17 @@ fn read_range(repository: &Repository, range: &RangeRead) -> Result<Option<Vec<u
         .get(range.pack.0 as usize)
         .copied()
     else {
-        return Ok(None);
+        return Ok(false);
     };
     let name = ObjectName::pack(pack);
     match repository
         .store()
-        .read_range(&name, range.offset, range.length)
+        .read_range_into(&name, range.offset, range.length, bytes)
     {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(()) => Ok(true),
         Err(error) => {
             repository.of_one_object(error.into())?;
-            Ok(None)
+            Ok(false)
         }
     }
 }
@@ -91,16 +112,6 @@ fn read_range(repository: &Repository, range: &RangeRead) -> Result<Option<Vec<u
 fn slice_of<'a>(bytes: &'a [u8], range_offset: u64, blob: &PackedBlob) -> Option<&'a [u8]> {
     let start = usize::try_from(u64::from(blob.offset).checked_sub(range_offset)?).ok()?;
     bytes.get(start..start.checked_add(blob.length as usize)?)
-}
-
-fn decode(repository: &Repository, blob: &PackedBlob, sealed: &[u8]) -> Option<Vec<u8>> {
-    decode_blob(
-        blob.handle,
-        sealed,
-        blob.uncompressed_length,
-        repository.key(),
-    )
-    .ok()
 }
 
 /// A blob from wherever it is intact. The outer error is one of the store as a whole.

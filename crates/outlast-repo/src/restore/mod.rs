@@ -58,6 +58,8 @@ struct Run<'a> {
     cancel: &'a Cancel,
     threads: usize,
     open_files: write::OpenFiles,
+    /// Memory of threads that rest between two ranges.
+    scratch: Mutex<Vec<fetch::FetchScratch>>,
     set_aside: write::SetAside,
     /// Files with several names that are not as in the snapshot.
     odd_firsts: finish::OddFirsts,
@@ -111,6 +113,7 @@ pub fn restore(
         cancel,
         threads: execute::threads_for(repository.store().connections()),
         open_files: write::OpenFiles::default(),
+        scratch: Mutex::default(),
         set_aside: Mutex::new(HashSet::new()),
         odd_firsts: Mutex::default(),
         restored: Mutex::default(),

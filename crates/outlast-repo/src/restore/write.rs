@@ -18,6 +18,8 @@ use crate::RepoError;
 
 /// Files that are kept open between two writes at most.
 const OPEN_FILES_MAX: usize = 128;
+/// Zeros of at least this many bytes are not written, but reserved.
+const ZEROS_BYTES_MIN: usize = 128 * 1024;
 /// Zeros in pieces of this size become holes of sparse files.
 const HOLE_BYTES: usize = 4096;
 /// What is left of a damaged file is kept under its name with this appended.
@@ -93,12 +95,18 @@ fn open(run: &Run<'_>, target: &Target, file: &FileWork) -> Result<Arc<TargetFil
     Ok(open)
 }
 
-/// Writes a blob to one place of a file. Failures are told; only a full target is an error.
+/// Whether the bytes are so many zeros that writing them is worth avoiding.
+pub(super) fn are_many_zeros(bytes: &[u8]) -> bool {
+    bytes.len() >= ZEROS_BYTES_MIN && bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Writes a blob to one place of a file. `are_zeros` is what [`are_many_zeros`] says of it. Failures are told; only a full target is an error.
 pub(super) fn write_blob(
     run: &Run<'_>,
     file: &FileWork,
     offset: u64,
     bytes: &[u8],
+    are_zeros: bool,
 ) -> Result<(), RepoError> {
     let Some(target) = &run.target else {
         return Ok(());
@@ -107,6 +115,7 @@ pub(super) fn write_blob(
         let sparse = run.options.sparse && !file.existed();
         let written = open(run, target, file).and_then(|open| match sparse {
             true => write_around_zeros(&open, bytes, offset),
+            false if are_zeros && open.write_zeros(offset, bytes.len() as u64) => Ok(()),
             false => open.write_at(bytes, offset),
         });
         match written {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use outlast_format::{Node, NodeKind};
 use parking_lot::Mutex;
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{self, AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::SourceError;
@@ -380,6 +380,12 @@ impl TargetFile {
         self.file
             .write_all_at(bytes, offset)
             .map_err(|error| self.failed("write", error))
+    }
+
+    /// Makes `bytes` bytes from `offset` on zeros that have their room on the disk, without writing
+    /// them. `false` where the file system cannot do that; then nothing was changed that matters.
+    pub fn write_zeros(&self, offset: u64, bytes: u64) -> bool {
+        fs::fallocate(&self.file, FallocateFlags::ZERO_RANGE, offset, bytes).is_ok()
     }
 
     /// Fills `buffer` from `offset` on as far as the file goes.

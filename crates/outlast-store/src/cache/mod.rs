@@ -150,6 +150,20 @@ impl<S: Store> Store for Cached<S> {
         }
     }
 
+    fn read_range_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        if !self.cache.is_wanted(name) {
+            return self.inner.read_range_into(name, offset, length, buffer);
+        }
+        *buffer = self.read_range(name, offset, length)?;
+        Ok(())
+    }
+
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
         self.inner.size(name)
     }

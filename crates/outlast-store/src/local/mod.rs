@@ -349,6 +349,18 @@ impl Store for LocalStore {
         offset: u64,
         length: usize,
     ) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        self.read_range_into(name, offset, length, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_range_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
         let failed = |error| self.read_error("read", name, error);
         let (file, size) = self
             .open_files
@@ -364,9 +376,12 @@ impl Store for LocalStore {
                 size,
             });
         }
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).map_err(failed)?;
-        Ok(bytes)
+        if buffer.capacity() < length {
+            // Zeroed by the system, where it can do that for nothing.
+            *buffer = vec![0; length];
+        }
+        buffer.resize(length, 0);
+        file.read_exact_at(buffer, offset).map_err(failed)
     }
 
     fn size(&self, name: &ObjectName) -> Result<u64, StoreError> {
