@@ -16,6 +16,8 @@ use crate::{Cancel, PackNumber, RepoError, Repository, Stage, threads};
 
 /// Threads that verify packs at most; each holds one pack of up to 32 MiB and one blob in memory.
 const THREADS_MAX: usize = 16;
+/// Threads that wait for a distant store, however few processors there are.
+const THREADS_FEW: usize = 4;
 
 /// What is wrong with the packs that the index names.
 #[derive(Debug, Default)]
@@ -126,7 +128,9 @@ impl PackReading<'_> {
         let found = Mutex::new(damage);
         let large_blobs = Mutex::new(());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        // Each thread holds a pack: more of them than keep the processors busy only take memory.
         let wanted = self.repository.store().connections().max(cores);
+        let wanted = wanted.min((2 * cores).max(THREADS_FEW));
         threads::run(wanted.clamp(1, THREADS_MAX).min(packs.len()), &|| {
             let mut scratch = VerifyScratch::default();
             while let Some((pack, size)) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
