@@ -8,6 +8,11 @@ monitor=v1:127.0.0.1:$2
 export CEPH_CONF=$folder/ceph.conf
 started=()
 
+# What the programs said, where not all of them came up.
+tell() {
+  tail -qn 15 "$folder"/*.out "$folder"/*.log 2>/dev/null | cut -c1-300 >&2
+}
+
 finish() {
   for process in "${started[@]}"; do kill -9 "$process" 2>/dev/null || true; done
   wait 2>/dev/null || true
@@ -21,12 +26,13 @@ trap 'exit 1' TERM INT HUP
 until_works() {
   for _ in $(seq 3000); do
     for process in "${started[@]}"; do
-      kill -0 "$process" 2>/dev/null || { echo "ended early before: $*" >&2; return 1; }
+      kill -0 "$process" 2>/dev/null || { echo "ended early before: $*" >&2; tell; return 1; }
     done
     if timeout 20 "$@" >/dev/null 2>&1; then return 0; fi
     sleep 0.1
   done
   echo "gave up: $*" >&2
+  tell
   return 1
 }
 
@@ -42,6 +48,9 @@ log file = $folder/\$name.log
 run dir = $folder/run
 admin socket = $folder/run/\$name.sock
 mon data = $folder/monitor
+# However full the disk is: by itself a monitor ends where less than a twentieth is free.
+mon data avail warn = -1
+mon data avail crit = -1
 osd data = $folder/osd
 auth cluster required = none
 auth service required = none
